@@ -1,0 +1,1 @@
+//! What joins nodes and holds history

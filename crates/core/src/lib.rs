@@ -1,0 +1,1 @@
+//! Sans-IO state machines: outbox, rooms, history, hand-over

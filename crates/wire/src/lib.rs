@@ -1,0 +1,1 @@
+//! SSE encoding, event ids, cursors, topics, selectors and limits
