@@ -1,1 +1,86 @@
-//! What joins nodes and holds history
+//! What joins the nodes of a hub and holds its history.
+//!
+//! A backplane stores events and gives them ids; it tells a node, in one ordered stream of [`Signal`]s, of each event that
+//! the node follows. That order carries the guarantee on which the hand-over from replay to live rests: a
+//! [`Signal::Joined`] stands after every followed event up to the heads that it names, and before every later one.
+//!
+//! * [`Backplane`] is the trait, kept narrow so that an implementation is one crate.
+//! * [`Embedded`] is a hub of one node, in memory.
+//! * [`contract`] is what every implementation is tested against.
+
+#[cfg(feature = "contract")]
+pub mod contract;
+mod embedded;
+mod signals;
+
+use std::{fmt::Debug, pin::Pin};
+
+pub use embedded::{Clock, Embedded};
+pub use signals::{Signal, SignalSender, Signals, signals};
+use towncrier_core::{TopicRead, store::TopicInfo, store::Totals};
+use towncrier_wire::{EventId, Heads, NewEvent, Partitions, Selector, Topic};
+
+/// A future that a backplane returns.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Why the backplane did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BackplaneError {
+    /// It cannot be reached, or does not take more now. Nothing was done.
+    #[error("the backplane is not available")]
+    Unavailable,
+    /// It did not answer in time. A publish may have taken effect: repeat it with its idempotency key.
+    #[error("the backplane did not answer in time")]
+    TimedOut,
+}
+
+/// An event that is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// Its id.
+    pub id: EventId,
+    /// Whether it had been stored before, under the same idempotency key.
+    pub duplicate: bool,
+}
+
+/// What joins nodes and holds history. All calls may be made at the same time.
+pub trait Backplane: Debug + Send + Sync + 'static {
+    /// How many partitions the topics are spread over.
+    fn partitions(&self) -> Partitions;
+
+    /// Stores events in their order, each for itself. What is stored is later told to each node that follows its topic.
+    fn publish(&self, events: Vec<NewEvent>) -> Answer<'_, Vec<Result<Published, BackplaneError>>>;
+
+    /// Starts to follow selectors, or asks again for ones that are followed. Answered by one [`Signal::Joined`].
+    fn join(&self, selectors: Vec<Selector>) -> Answer<'_, Result<(), BackplaneError>>;
+
+    /// Stops to follow selectors. Signals that are under way still come.
+    fn leave(&self, selectors: Vec<Selector>) -> Answer<'_, Result<(), BackplaneError>>;
+
+    /// Asks for a [`Signal::Heads`], which tells sessions on quiet topics how far they are.
+    fn announce(&self) -> Answer<'_, Result<(), BackplaneError>>;
+
+    /// Reads a topic after an id: at most `limit` events, and exactly what is lost.
+    fn read(&self, topic: Topic, after: EventId, limit: usize) -> Answer<'_, Result<TopicRead, BackplaneError>>;
+
+    /// For each partition, the id below which nothing can be known. Ask after [`Backplane::read`], never before: a topic
+    /// that was forgotten in between shows only here.
+    fn floors(&self) -> Answer<'_, Result<Heads, BackplaneError>>;
+
+    /// Topics that begin with `prefix` and come after the name `after`, in order, at most `limit`.
+    fn topics(
+        &self,
+        prefix: String,
+        after: Option<String>,
+        limit: usize,
+    ) -> Answer<'_, Result<Vec<TopicInfo>, BackplaneError>>;
+
+    /// What is known of a topic.
+    fn topic(&self, topic: Topic) -> Answer<'_, Result<Option<TopicInfo>, BackplaneError>>;
+
+    /// Takes all events of a topic away, and gives their number.
+    fn clear(&self, topic: Topic) -> Answer<'_, Result<usize, BackplaneError>>;
+
+    /// What is held in all; also the round trip that readiness rests on.
+    fn totals(&self) -> Answer<'_, Result<Totals, BackplaneError>>;
+}

@@ -1,0 +1,258 @@
+//! What a node knows of the recent events of the topics that it follows, so that a replay asks the backplane only for
+//! what is older, and many sessions that come back at once ask for it once.
+//!
+//! A followed topic is fed every event after the head at which the following began. A ring is made at a topic's first
+//! event; `prev` of that event says how far back the ring is complete.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    ops::Bound,
+    sync::Arc,
+};
+
+use slab::Slab;
+use towncrier_wire::{Event, EventId, Heads, Partitions, Selector, Topic, limits::PARTITIONS_MAX};
+
+use crate::{
+    Ring, SelectorIndex, TopicRead,
+    fifo::Fifo,
+    replay::{From, Request},
+};
+
+/// The bounds of a cache.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// How many partitions the topics are spread over.
+    pub partitions: Partitions,
+    /// Most events of a topic.
+    pub topic_events_max: usize,
+    /// Most bytes of all events.
+    pub bytes_max: usize,
+    /// Most topics with a ring.
+    pub topics_max: usize,
+}
+
+/// What a replay needs beyond the cache.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// What the cache knows of the topics.
+    pub known: HashMap<Topic, TopicRead>,
+    /// Topics that the backplane must be asked for, each after an id.
+    pub missing: Vec<(Topic, EventId)>,
+    /// Patterns whose topics the backplane must be asked for.
+    pub unknown: Vec<Selector>,
+}
+
+#[derive(Debug)]
+struct Cached {
+    ring: Ring,
+    /// The newest id that the backplane said to have lost, when last asked.
+    lost: EventId,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Cache {
+    options: Options,
+    followed: HashMap<Selector, usize>,
+    /// Of each followed selector, the heads at which the following began.
+    since: Slab<Heads>,
+    index: SelectorIndex<usize>,
+    rings: HashMap<Topic, Cached>,
+    names: BTreeSet<Topic>,
+    /// The newest id of any ring that was let go of while it was followed.
+    forgotten: Heads,
+    queue: Fifo,
+    events: usize,
+    bytes: usize,
+}
+
+impl Cache {
+    /// An empty cache.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            followed: HashMap::new(),
+            since: Slab::new(),
+            index: SelectorIndex::default(),
+            rings: HashMap::new(),
+            names: BTreeSet::new(),
+            forgotten: [EventId::ZERO; PARTITIONS_MAX],
+            queue: Fifo::default(),
+            events: 0,
+            bytes: 0,
+        }
+    }
+
+    /// How many events and bytes it holds.
+    #[must_use]
+    pub fn totals(&self) -> (usize, usize) {
+        (self.events, self.bytes)
+    }
+
+    /// From now on, every event that fits the selector and comes after the heads is fed.
+    pub fn follow(&mut self, selector: Selector, heads: Heads) {
+        if !self.followed.contains_key(&selector) {
+            let key = self.since.insert(heads);
+            self.index.insert(&selector, key);
+            self.followed.insert(selector, key);
+        }
+    }
+
+    /// Events that fit the selector are no longer fed, unless another selector wants them.
+    pub fn unfollow(&mut self, selector: &Selector) {
+        let Some(key) = self.followed.remove(selector) else { return };
+        self.since.remove(key);
+        self.index.remove(selector, key);
+        let orphans: Vec<_> = match selector {
+            Selector::Topic(topic) => self.names.get(topic).into_iter().cloned().collect(),
+            Selector::Pattern(_) => self.fitting(selector).cloned().collect(),
+        };
+        for topic in orphans {
+            if !self.index.any(&topic) {
+                self.remove(&topic);
+            }
+        }
+    }
+
+    /// Takes in the next event of a followed topic.
+    pub fn feed(&mut self, event: &Arc<Event>) {
+        let cached = self.rings.entry(event.topic().clone()).or_insert_with(|| {
+            self.names.insert(event.topic().clone());
+            Cached { ring: Ring::after_floor(event.prev()), lost: EventId::ZERO }
+        });
+        let (events, bytes) = (cached.ring.len(), cached.ring.bytes());
+        cached.ring.push(event.clone());
+        if cached.ring.len() > self.options.topic_events_max {
+            cached.ring.pop();
+        }
+        self.events = self.events + cached.ring.len() - events;
+        self.bytes = self.bytes + cached.ring.bytes() - bytes;
+        self.queue.push(event.id(), event.topic().clone());
+        self.bound();
+    }
+
+    /// Takes in what the backplane has of a topic after `after`.
+    pub fn backfill(&mut self, topic: &Topic, after: EventId, read: &TopicRead) {
+        let Some(head) = self.complete_after(topic) else { return };
+        let cached = self.rings.entry(topic.clone()).or_insert_with(|| {
+            self.names.insert(topic.clone());
+            Cached { ring: Ring::after_floor(head), lost: EventId::ZERO }
+        });
+        let (events, bytes) = (cached.ring.len(), cached.ring.bytes());
+        let newest = cached.ring.floor();
+        cached.ring.backfill(after, read);
+        if cached.ring.len() > events {
+            self.queue.push(newest, topic.clone());
+        }
+        cached.lost = cached.lost.max(read.trimmed);
+        self.events = self.events + cached.ring.len() - events;
+        self.bytes = self.bytes + cached.ring.bytes() - bytes;
+        self.bound();
+    }
+
+    /// Lets go of a topic's events, because the backplane did.
+    pub fn clear(&mut self, topic: &Topic) {
+        if let Some(cached) = self.rings.get_mut(topic) {
+            self.bytes -= cached.ring.bytes();
+            self.events -= cached.ring.clear();
+        }
+    }
+
+    /// What is known for a request, and what must be asked for.
+    #[must_use]
+    pub fn plan(&self, request: &Request) -> Plan {
+        let mut plan = Plan::default();
+        for selector in &request.selectors {
+            match selector {
+                Selector::Topic(topic) => self.plan_topic(topic, request, &mut plan),
+                Selector::Pattern(_) if self.knows_all(selector, request) => {
+                    for topic in self.fitting(selector) {
+                        self.plan_topic(topic, request, &mut plan);
+                    }
+                }
+                Selector::Pattern(_) => plan.unknown.push(selector.clone()),
+            }
+        }
+        plan
+    }
+
+    /// Adds one topic to a plan.
+    pub fn plan_topic(&self, topic: &Topic, request: &Request, plan: &mut Plan) {
+        if plan.known.contains_key(topic) || plan.missing.iter().any(|(other, _)| other == topic) {
+            return;
+        }
+        let partition = self.options.partitions.of(topic).index();
+        let after = request.after(partition, self.options.partitions);
+        match self.read(topic, after) {
+            Some(read) => _ = plan.known.insert(topic.clone(), read),
+            None => plan.missing.push((topic.clone(), after)),
+        }
+    }
+
+    /// All events of a topic after an id, if the cache can tell.
+    fn read(&self, topic: &Topic, after: EventId) -> Option<TopicRead> {
+        let Some(cached) = self.rings.get(topic) else {
+            return self.complete_after(topic).filter(|head| *head <= after).map(|_| TopicRead::default());
+        };
+        let covers = cached.ring.floor() <= after || cached.ring.floor() == cached.lost;
+        covers.then(|| cached.ring.read(after, usize::MAX))
+    }
+
+    /// The id after which every event of a topic was fed, if it is followed.
+    fn complete_after(&self, topic: &Topic) -> Option<EventId> {
+        let partition = self.options.partitions.of(topic).index();
+        let mut earliest: Option<EventId> = None;
+        self.index.matches(topic, |key| {
+            let head = self.since[key][partition];
+            earliest = Some(earliest.map_or(head, |earliest| earliest.min(head)));
+        });
+        Some(earliest?.max(self.forgotten[partition]))
+    }
+
+    /// Whether every topic with events after the request's cursor that fits the pattern has a ring.
+    fn knows_all(&self, pattern: &Selector, request: &Request) -> bool {
+        let partitions = self.options.partitions;
+        matches!(request.from, From::After(_))
+            && self.followed.get(pattern).is_some_and(|&key| {
+                let known = |p: usize| self.since[key][p].max(self.forgotten[p]);
+                (0..partitions.count()).all(|p| request.after(p, partitions) >= known(p))
+            })
+    }
+
+    fn fitting<'a>(&'a self, selector: &'a Selector) -> impl Iterator<Item = &'a Topic> {
+        let prefix = selector.prefix();
+        self.names
+            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
+            .take_while(move |name| name.as_str().starts_with(prefix))
+            .filter(move |name| selector.matches(name))
+    }
+
+    fn bound(&mut self) {
+        let rings = &mut self.rings;
+        while self.bytes > self.options.bytes_max || rings.len() > self.options.topics_max {
+            let live = |id: EventId, topic: &Topic| rings.get(topic).is_some_and(|cached| cached.ring.floor() < id);
+            let Some((_, topic)) = self.queue.front(live) else { break };
+            let Some(cached) = rings.get_mut(&topic) else { break };
+            let Some(event) = cached.ring.pop() else { break };
+            self.bytes -= event.cost();
+            self.events -= 1;
+            if cached.ring.is_empty() && rings.len() > self.options.topics_max {
+                let forgotten = &mut self.forgotten[self.options.partitions.of(&topic).index()];
+                *forgotten = event.id().max(*forgotten);
+                rings.remove(&topic);
+                self.names.remove(&topic);
+            }
+        }
+        self.queue.compact(self.events, |id, topic| rings.get(topic).is_some_and(|cached| cached.ring.floor() < id));
+    }
+
+    fn remove(&mut self, topic: &Topic) {
+        if let Some(cached) = self.rings.remove(topic) {
+            self.bytes -= cached.ring.bytes();
+            self.events -= cached.ring.len();
+            self.names.remove(topic);
+        }
+    }
+}

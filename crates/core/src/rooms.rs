@@ -1,0 +1,341 @@
+//! The rooms of one worker: who there listens to which topics, and the outbox of each cohort.
+//!
+//! A session subscribes with its selectors and joins the cohort of all sessions with the same ones. It may attach, and
+//! then gets every delivery, as soon as each selector has been joined at the bridge. Deliveries and the answers to joins
+//! come in one order, so the heads that an attaching member is given divide exactly: what comes after them it gets live,
+//! what lies before is history.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use slab::Slab;
+use towncrier_wire::{Cursor, Event, EventId, Heads, Partitions, Selector, Selectors, limits::PARTITIONS_MAX};
+
+use crate::{
+    SelectorIndex,
+    outbox::{LagBound, Next, Outbox},
+};
+
+/// What is done with a member that falls too far behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Slow {
+    /// Its stream ends; it resumes from history.
+    Disconnect,
+    /// It gets the newest event of each topic, and a gap for the rest.
+    Conflate,
+}
+
+/// How a cohort treats its members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Policy {
+    /// What is done with slow ones.
+    pub slow: Slow,
+    /// From how many bytes behind.
+    pub lag_bytes: usize,
+    /// Or from how many events behind.
+    pub lag_events: usize,
+}
+
+/// Sessions with the same key share an outbox.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CohortKey {
+    /// What they listen to.
+    pub selectors: Selectors,
+    /// How they are treated.
+    pub policy: Policy,
+}
+
+/// A cohort of one worker; valid as long as a subscription to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CohortId(usize);
+
+/// A member of a cohort; valid until it detaches or is found lagging.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MemberId {
+    cohort: CohortId,
+    key: usize,
+}
+
+/// A member that fell behind further than its policy allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lagging {
+    /// Which.
+    pub member: MemberId,
+    /// What its policy wants: [`Slow::Conflate`] was done already, [`Slow::Disconnect`] is the caller's to do.
+    pub slow: Slow,
+}
+
+#[derive(Debug)]
+struct Cohort<T> {
+    key: CohortKey,
+    touched: [bool; PARTITIONS_MAX],
+    /// Selectors that have not been joined yet.
+    missing: usize,
+    subscriptions: usize,
+    outbox: Outbox<T>,
+    /// The last delivery that reached it, so that two of its selectors do not bring an event twice.
+    stamp: u64,
+    dirty: bool,
+}
+
+/// Why a selector is joined at the bridge.
+#[derive(Debug)]
+struct Wanted {
+    cohorts: Vec<CohortId>,
+    joined: bool,
+    /// When it was last needed, in ms, if no cohort needs it now.
+    idle_since: Option<u64>,
+}
+
+/// See the module. `T` is the caller's side of a member.
+#[derive(Debug)]
+pub struct Rooms<T> {
+    partitions: Partitions,
+    heads: Heads,
+    cohorts: Slab<Cohort<T>>,
+    by_key: HashMap<CohortKey, CohortId>,
+    index: SelectorIndex<CohortId>,
+    wanted: HashMap<Selector, Wanted>,
+    dirty: Vec<CohortId>,
+    stamp: u64,
+}
+
+impl<T> Rooms<T> {
+    /// A worker where nobody listens.
+    #[must_use]
+    pub fn new(partitions: Partitions) -> Self {
+        Self {
+            partitions,
+            heads: [EventId::ZERO; PARTITIONS_MAX],
+            cohorts: Slab::new(),
+            by_key: HashMap::new(),
+            index: SelectorIndex::default(),
+            wanted: HashMap::new(),
+            dirty: Vec::new(),
+            stamp: 0,
+        }
+    }
+
+    /// The newest id of each partition that this worker has seen.
+    #[must_use]
+    pub fn heads(&self) -> Heads {
+        self.heads
+    }
+
+    /// How many (selectors, cohorts) there are.
+    #[must_use]
+    pub fn totals(&self) -> (usize, usize) {
+        (self.wanted.len(), self.cohorts.len())
+    }
+
+    /// Adds a subscription. Gives its cohort, and the selectors that must now be joined at the bridge.
+    pub fn subscribe(&mut self, key: CohortKey) -> (CohortId, Vec<Selector>) {
+        if let Some(&id) = self.by_key.get(&key) {
+            self.cohorts[id.0].subscriptions += 1;
+            return (id, Vec::new());
+        }
+        let outbox = Outbox::new(key.policy.slow == Slow::Conflate);
+        let touched = key.selectors.touched(self.partitions);
+        let cohort =
+            Cohort { key: key.clone(), touched, missing: 0, subscriptions: 1, outbox, stamp: 0, dirty: false };
+        let id = CohortId(self.cohorts.insert(cohort));
+        let mut to_join = Vec::new();
+        for selector in &key.selectors {
+            self.index.insert(selector, id);
+            let wanted = self.wanted.entry(selector.clone()).or_insert_with(|| {
+                to_join.push(selector.clone());
+                Wanted { cohorts: Vec::new(), joined: false, idle_since: None }
+            });
+            wanted.cohorts.push(id);
+            wanted.idle_since = None;
+            if !wanted.joined {
+                self.cohorts[id.0].missing += 1;
+            }
+        }
+        self.by_key.insert(key, id);
+        (id, to_join)
+    }
+
+    /// Takes a subscription away, at `now_ms`; its members must have detached.
+    pub fn unsubscribe(&mut self, id: CohortId, now_ms: u64) {
+        let Some(cohort) = self.cohorts.get_mut(id.0) else { return };
+        cohort.subscriptions -= 1;
+        if cohort.subscriptions > 0 {
+            return;
+        }
+        let cohort = self.cohorts.remove(id.0);
+        self.by_key.remove(&cohort.key);
+        self.dirty.retain(|other| *other != id);
+        for selector in &cohort.key.selectors {
+            self.index.remove(selector, id);
+            if let Some(wanted) = self.wanted.get_mut(selector) {
+                wanted.cohorts.retain(|other| *other != id);
+                if wanted.cohorts.is_empty() {
+                    wanted.idle_since = Some(now_ms);
+                }
+            }
+        }
+    }
+
+    /// Selectors that nobody has needed since `before_ms`: they must now be left at the bridge.
+    pub fn leave_idle(&mut self, before_ms: u64) -> Vec<Selector> {
+        let idle = |wanted: &Wanted| wanted.joined && wanted.idle_since.is_some_and(|since| since <= before_ms);
+        self.wanted.extract_if(|_, wanted| idle(wanted)).map(|(selector, _)| selector).collect()
+    }
+
+    /// Takes the bridge's answer to a join. Gives the cohorts whose members may now attach.
+    pub fn joined(&mut self, selector: &Selector, heads: &Heads) -> Vec<CohortId> {
+        self.advance(heads);
+        let Some(wanted) = self.wanted.get_mut(selector) else { return Vec::new() };
+        if std::mem::replace(&mut wanted.joined, true) {
+            return Vec::new();
+        }
+        let mut ready = Vec::new();
+        for &id in &wanted.cohorts {
+            let cohort = &mut self.cohorts[id.0];
+            cohort.missing -= 1;
+            if cohort.missing == 0 {
+                ready.push(id);
+            }
+        }
+        ready
+    }
+
+    /// Whether members of a cohort may attach.
+    #[must_use]
+    pub fn is_ready(&self, id: CohortId) -> bool {
+        self.cohorts.get(id.0).is_some_and(|cohort| cohort.missing == 0)
+    }
+
+    /// Takes in that everything up to these heads has been delivered.
+    pub fn advance(&mut self, heads: &Heads) {
+        for (own, head) in self.heads.iter_mut().zip(heads) {
+            *own = (*own).max(*head);
+        }
+    }
+
+    /// Appends an event to the outbox of each cohort that wants it.
+    pub fn deliver(&mut self, event: &Arc<Event>) {
+        let partition = self.partitions.of(event.topic());
+        let head = &mut self.heads[partition.index()];
+        if event.id() <= *head {
+            return;
+        }
+        *head = event.id();
+        self.stamp += 1;
+        let Self { index, cohorts, dirty, heads, partitions, stamp, .. } = self;
+        index.matches(event.topic(), |id| {
+            let cohort = &mut cohorts[id.0];
+            if std::mem::replace(&mut cohort.stamp, *stamp) == *stamp || cohort.outbox.is_empty() {
+                return;
+            }
+            let frame = if *partitions == Partitions::ONE {
+                event.frame().clone()
+            } else {
+                event.frame_with(&cursor_at(heads, &cohort.touched, *partitions))
+            };
+            cohort.outbox.push(event, frame);
+            if !std::mem::replace(&mut cohort.dirty, true) {
+                dirty.push(id);
+            }
+        });
+    }
+
+    /// Makes everything that was delivered readable and gives the cohorts that have something new.
+    pub fn seal(&mut self) -> Vec<CohortId> {
+        let dirty = std::mem::take(&mut self.dirty);
+        for id in &dirty {
+            let cohort = &mut self.cohorts[id.0];
+            cohort.dirty = false;
+            cohort.outbox.seal();
+        }
+        dirty
+    }
+
+    /// Some members' payloads, to wake them: see [`Outbox::members`].
+    pub fn members(&self, id: CohortId, from: usize, count: usize) -> (impl Iterator<Item = &T>, Option<usize>) {
+        let (members, next) = match self.cohorts.get(id.0) {
+            Some(cohort) => {
+                let (members, next) = cohort.outbox.members(from, count);
+                (Some(members), next)
+            }
+            None => (None, None),
+        };
+        (members.into_iter().flatten(), next)
+    }
+
+    /// Members of a cohort that have fallen too far behind, each told once.
+    pub fn lagging(&mut self, id: CohortId) -> Vec<Lagging> {
+        let Some(cohort) = self.cohorts.get_mut(id.0) else { return Vec::new() };
+        let policy = cohort.key.policy;
+        let bound = LagBound { bytes: policy.lag_bytes, events: policy.lag_events };
+        let lagging = cohort.outbox.lagging(bound);
+        if policy.slow == Slow::Conflate {
+            lagging.iter().for_each(|key| cohort.outbox.conflate(*key, policy.lag_bytes));
+        }
+        let tell = |key| Lagging { member: MemberId { cohort: id, key }, slow: policy.slow };
+        lagging.into_iter().map(tell).collect()
+    }
+
+    /// Adds a member: everything after the heads that it is given, it gets. `None` as long as the cohort is not ready.
+    pub fn attach(&mut self, id: CohortId, payload: T) -> Option<(MemberId, Heads)> {
+        let cohort = self.cohorts.get_mut(id.0).filter(|cohort| cohort.missing == 0)?;
+        let key = cohort.outbox.attach(payload);
+        Some((MemberId { cohort: id, key }, self.heads))
+    }
+
+    /// Takes a member away.
+    pub fn detach(&mut self, member: MemberId) -> Option<T> {
+        self.cohorts.get_mut(member.cohort.0)?.outbox.detach(member.key)
+    }
+
+    /// A member's payload.
+    #[must_use]
+    pub fn get(&self, member: MemberId) -> Option<&T> {
+        self.cohorts.get(member.cohort.0)?.outbox.get(member.key)
+    }
+
+    /// A member's next frames.
+    pub fn next(&mut self, member: MemberId) -> Next {
+        self.cohorts.get_mut(member.cohort.0).map_or(Next::Nothing, |cohort| cohort.outbox.next(member.key))
+    }
+
+    /// The cursor of a member that has taken everything; `None` if it has not.
+    #[must_use]
+    pub fn checkpoint(&self, member: MemberId) -> Option<Cursor> {
+        let cohort = self.cohorts.get(member.cohort.0)?;
+        let open = cohort.dirty || !cohort.outbox.has_caught_up(member.key);
+        (!open).then(|| cursor_at(&self.heads, &cohort.touched, self.partitions))
+    }
+
+    /// Makes a member as if it had taken everything, and gives the cursor that it then has.
+    pub fn skip(&mut self, member: MemberId) -> Option<Cursor> {
+        let cohort = self.cohorts.get_mut(member.cohort.0)?;
+        cohort.outbox.seal();
+        while !matches!(cohort.outbox.next(member.key), Next::Nothing) {}
+        Some(cursor_at(&self.heads, &cohort.touched, self.partitions))
+    }
+
+    /// Bytes that members of all cohorts have yet to take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.cohorts.iter().map(|(_, cohort)| cohort.outbox.bytes()).sum()
+    }
+}
+
+fn cursor_at(heads: &Heads, touched: &[bool; PARTITIONS_MAX], partitions: Partitions) -> Cursor {
+    let mut cursor = Cursor::empty(partitions);
+    for partition in partitions.iter().filter(|partition| touched[partition.index()]) {
+        cursor.set(partition, heads[partition.index()]);
+    }
+    cursor
+}
+
+/// Frames of replayed events for a session at `cursor`, which goes on with each.
+pub fn frames(cursor: &mut Cursor, events: &[Arc<Event>], out: &mut impl Extend<Bytes>) {
+    let partitions = cursor.partitions();
+    out.extend(events.iter().map(|event| {
+        cursor.set(partitions.of(event.topic()), event.id());
+        if partitions == Partitions::ONE { event.frame().clone() } else { event.frame_with(cursor) }
+    }));
+}

@@ -1,0 +1,110 @@
+//! Events: as they come from a publisher, and as the hub stores and sends them.
+
+use bytes::Bytes;
+
+use crate::{Cursor, EventId, EventType, Name, Topic, sse};
+
+/// What a publisher hands over, already checked.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    /// Where to.
+    pub topic: Topic,
+    /// Its type, if it has one.
+    pub event_type: Option<EventType>,
+    /// Its data: any UTF-8, at most [`crate::limits::DATA_BYTES_MAX`] bytes.
+    pub data: Box<str>,
+    /// Makes a repeated publish to the same topic take effect once.
+    pub idempotency_key: Option<Name>,
+}
+
+/// A stored event with its frame, encoded once per node and shared by all that send it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Event {
+    topic: Topic,
+    id: EventId,
+    prev: EventId,
+    event_type: Option<EventType>,
+    frame: Bytes,
+    id_line_len: usize,
+    data: Bytes,
+}
+
+impl Event {
+    /// Encodes a stored event. `prev` is the id of the topic's event before it, [`EventId::ZERO`] where there is none.
+    #[must_use]
+    pub fn new(
+        topic: Topic,
+        id: EventId,
+        prev: EventId,
+        event_type: Option<EventType>,
+        data: &str,
+    ) -> Self {
+        let encoded = sse::encode_event(&id, event_type.as_ref().map(EventType::as_str), data);
+        let frame = encoded.frame;
+        // One line of data lies in the frame as it came: no second copy of it.
+        let data = match encoded.single_line {
+            Some(range) => frame.slice(range),
+            None => Bytes::copy_from_slice(data.as_bytes()),
+        };
+        Self {
+            topic,
+            id,
+            prev,
+            event_type,
+            frame,
+            id_line_len: encoded.id_line_len,
+            data,
+        }
+    }
+
+    /// The topic.
+    #[must_use]
+    pub fn topic(&self) -> &Topic {
+        &self.topic
+    }
+
+    /// The id.
+    #[must_use]
+    pub fn id(&self) -> EventId {
+        self.id
+    }
+
+    /// The id of the topic's event before this one; [`EventId::ZERO`] for the first that is known.
+    #[must_use]
+    pub fn prev(&self) -> EventId {
+        self.prev
+    }
+
+    /// The type.
+    #[must_use]
+    pub fn event_type(&self) -> Option<&EventType> {
+        self.event_type.as_ref()
+    }
+
+    /// The data as it was published.
+    #[must_use]
+    pub fn data(&self) -> &str {
+        std::str::from_utf8(&self.data).unwrap_or_default()
+    }
+
+    /// The whole SSE frame, with the event id as its `id:`.
+    #[must_use]
+    pub fn frame(&self) -> &Bytes {
+        &self.frame
+    }
+
+    /// The frame with a cursor in place of the event id, for hubs with several partitions.
+    #[must_use]
+    pub fn frame_with(&self, cursor: &Cursor) -> Bytes {
+        sse::with_id(cursor, &self.frame[self.id_line_len..])
+    }
+
+    /// What it costs to keep, in bytes: for bounds on memory, so never less than the truth by much.
+    #[must_use]
+    pub fn cost(&self) -> usize {
+        // Data of more than one line lies beside the frame, see `new`.
+        let in_frame = self.frame.as_ptr_range().contains(&self.data.as_ptr());
+        let data = if in_frame { 0 } else { self.data.len() };
+        size_of::<Self>() + self.topic.as_str().len() + self.frame.len() + data
+    }
+}
