@@ -1,1 +1,37 @@
-//! The hub's actors
+//! The hub's actors. They know neither HTTP nor Redis: a transport reads a [`SessionStream`], a [`Backplane`] stores.
+//!
+//! | actor | where | owns |
+//! | --- | --- | --- |
+//! | [`Session`] | one per connection, on the worker that holds its socket | the hand-over from replay to live |
+//! | [`Rooms`] | one per worker | who listens there, each cohort's outbox, the timer wheel |
+//! | [`Bridge`] | the hub's own thread | the backplane, and which worker wants what |
+//! | [`History`] | beside the bridge | recent events, for replays |
+//! | [`Registry`] | a thread of its own | who is connected |
+//!
+//! All they say to each other is in [`messages`]. An event crosses to each worker in one message; from there on there are
+//! no messages, only outboxes that the streams read by position.
+//!
+//! [`Backplane`]: towncrier_backplane::Backplane
+
+mod bridge;
+mod fatal;
+mod history;
+mod hub;
+mod local;
+pub mod messages;
+mod options;
+mod poll;
+mod registry;
+mod rooms;
+mod session;
+mod stream;
+
+pub use bridge::Bridge;
+pub use history::History;
+pub use hub::{Hub, PublishError, Worker};
+pub use options::{Options, Policies};
+pub use poll::{PollAnswer, PollError};
+pub use registry::Registry;
+pub use rooms::Rooms;
+pub use session::{Session, SessionSpec};
+pub use stream::SessionStream;

@@ -1,0 +1,361 @@
+//! The one owner of the backplane.
+//!
+//! It tells the backplane what this node follows, feeds everything that comes back to history first, and then hands each
+//! worker what it wants of it, in one message. The order in which the backplane tells things is kept all the way.
+
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context as TaskContext, Poll},
+    time::Duration,
+};
+
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, ResponseFuture, StreamHandler, WrapFuture};
+use futures_util::Stream;
+use towncrier_backplane::{Backplane, BackplaneError, Published, Signal, Signals};
+use towncrier_core::{SelectorIndex, store::TopicInfo, store::Totals};
+use towncrier_telemetry::{DropReason, Metrics};
+use towncrier_wire::{Event, Heads, Selector, limits::WORKERS_MAX};
+
+use crate::{
+    History, Options, Rooms,
+    fatal::Vital,
+    messages::{
+        AskTopic, AskTotals, Clear, Deliver, Delivery, Feed, Follow, Forget, Join, Leave, ListTopics, Publish, Unfollow,
+        WorkerUp,
+    },
+};
+
+/// Most signals that are taken in one turn.
+const SIGNALS_PER_TURN: usize = 256;
+
+/// How often sessions on quiet topics are told how far they are, and gauges are set.
+const ANNOUNCE: Duration = Duration::from_secs(1);
+
+/// How long until a join that failed is tried again: at first, and at most.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_MOST: Duration = Duration::from_secs(5);
+
+/// A worker thread of this node.
+#[derive(Debug)]
+struct Worker {
+    rooms: Addr<Rooms>,
+    /// Bytes of events that it was sent and has not taken up.
+    queued: Arc<AtomicUsize>,
+    /// Set while it gets no events, because it did not keep up: joins that it must be answered then.
+    behind: Option<Vec<Selector>>,
+}
+
+/// Which workers want a selector, as bits by number.
+#[derive(Debug, Default)]
+struct Wanted {
+    by: u64,
+    /// Which of them wait for the answer to a join.
+    waiting: u64,
+    /// Which of them get its events.
+    joined: u64,
+}
+
+/// See the module.
+pub struct Bridge {
+    backplane: Arc<dyn Backplane>,
+    signals: Option<Signals>,
+    history: Addr<History>,
+    workers: Vec<Worker>,
+    wanted: HashMap<Selector, Wanted>,
+    index: SelectorIndex<usize>,
+    heads: Heads,
+    options: Arc<Options>,
+    metrics: Arc<Metrics>,
+    _vital: Vital,
+}
+
+/// The backplane's signals, as many at a time as there are.
+struct InBatches(Signals);
+
+impl Stream for InBatches {
+    type Item = Vec<Signal>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_next(cx, SIGNALS_PER_TURN).map(|signals| (!signals.is_empty()).then_some(signals))
+    }
+}
+
+impl Bridge {
+    pub(crate) fn new(
+        backplane: Arc<dyn Backplane>,
+        signals: Signals,
+        history: Addr<History>,
+        options: Arc<Options>,
+        metrics: Arc<Metrics>,
+        vital: Vital,
+    ) -> Self {
+        Self {
+            backplane,
+            signals: Some(signals),
+            history,
+            workers: Vec::new(),
+            wanted: HashMap::new(),
+            index: SelectorIndex::default(),
+            heads: Heads::default(),
+            options,
+            metrics,
+            _vital: vital,
+        }
+    }
+
+    fn join(&mut self, selectors: Vec<Selector>, retry: Duration, ctx: &mut Context<Self>) {
+        let backplane = self.backplane.clone();
+        let joined = async move { (backplane.join(selectors.clone()).await, selectors) };
+        ctx.spawn(joined.into_actor(self).map(move |(result, selectors), _, ctx| {
+            if let Err(error) = result {
+                tracing::warn!(%error, selectors = selectors.len(), "cannot follow topics, trying again");
+                let wait = retry.mul_f64(0.5 + fastrand::f64());
+                let retry = (retry * 2).min(RETRY_MOST);
+                ctx.run_later(wait, move |bridge, ctx| bridge.join(selectors, retry, ctx));
+            }
+        }));
+    }
+
+    fn joined(&mut self, selectors: Vec<Selector>, heads: &Heads, out: &mut [Vec<Delivery>]) {
+        self.advance(heads);
+        self.history.do_send(Follow { selectors: selectors.clone(), heads: *heads });
+        let mut answers: Vec<Vec<Selector>> = vec![Vec::new(); self.workers.len()];
+        for selector in selectors {
+            let Some(wanted) = self.wanted.get_mut(&selector) else { continue };
+            for worker in bits(wanted.waiting) {
+                if wanted.joined & (1 << worker) == 0 {
+                    self.index.insert(&selector, worker);
+                }
+                answers[worker].push(selector.clone());
+            }
+            wanted.joined |= wanted.waiting;
+            wanted.waiting = 0;
+        }
+        for (worker, selectors) in answers.into_iter().enumerate().filter(|(_, selectors)| !selectors.is_empty()) {
+            match &mut self.workers[worker].behind {
+                Some(later) => later.extend(selectors),
+                None => out[worker].push(Delivery::Joined(selectors, *heads)),
+            }
+        }
+    }
+
+    fn events(&mut self, events: Vec<Arc<Event>>, out: &mut [Vec<Delivery>]) {
+        let mut batches: Vec<(Vec<Arc<Event>>, usize)> = vec![(Vec::new(), 0); self.workers.len()];
+        for event in &events {
+            let mut to = 0_u64;
+            self.index.matches(event.topic(), |worker| to |= 1 << worker);
+            for worker in bits(to) {
+                batches[worker].0.push(event.clone());
+                batches[worker].1 += event.cost();
+            }
+        }
+        // Before any worker: what a session reads up to its heads must be there.
+        self.history.do_send(Feed(events));
+        for (index, (events, bytes)) in batches.into_iter().enumerate().filter(|(_, (events, _))| !events.is_empty()) {
+            let worker = &mut self.workers[index];
+            if worker.behind.is_none() && worker.queued.load(Ordering::Relaxed) > self.options.worker_bytes_max {
+                tracing::warn!(worker = index, "a worker does not keep up, its sessions will resume from history");
+                worker.behind = Some(Vec::new());
+            }
+            if worker.behind.is_some() {
+                self.metrics.drops.of(DropReason::WorkerBehind).inc_by(events.len() as u64);
+                continue;
+            }
+            worker.queued.fetch_add(bytes, Ordering::Relaxed);
+            self.metrics.dispatches.inc_by(events.len() as u64);
+            out[index].push(Delivery::Events(events));
+        }
+    }
+
+    fn heads(&mut self, heads: Heads, out: &mut [Vec<Delivery>]) {
+        self.advance(&heads);
+        for (worker, out) in self.workers.iter().zip(out) {
+            if worker.behind.is_none() {
+                out.push(Delivery::Heads(heads));
+            }
+        }
+    }
+
+    fn advance(&mut self, heads: &Heads) {
+        for (own, head) in self.heads.iter_mut().zip(heads) {
+            *own = (*own).max(*head);
+        }
+    }
+
+    /// Lets workers go on that were behind and have now taken up all that they had been sent.
+    fn resync(&mut self) {
+        for (index, worker) in self.workers.iter_mut().enumerate() {
+            if worker.queued.load(Ordering::Relaxed) > 0 {
+                continue;
+            }
+            if let Some(joined) = worker.behind.take() {
+                tracing::info!(worker = index, "the worker has caught up");
+                let mut deliveries = vec![Delivery::Resync(self.heads)];
+                if !joined.is_empty() {
+                    deliveries.push(Delivery::Joined(joined, self.heads));
+                }
+                worker.rooms.do_send(Deliver(deliveries));
+            }
+        }
+    }
+
+    fn every_second(&mut self, ctx: &mut Context<Self>) {
+        self.resync();
+        let backplane = self.backplane.clone();
+        let metrics = self.metrics.clone();
+        let work = async move {
+            // A backplane that is away says so to whoever needs it; quiet sessions just keep the cursor that they have.
+            let _ = backplane.announce().await;
+            if let Ok(totals) = backplane.totals().await {
+                let gauge = |value| i64::try_from(value).unwrap_or(i64::MAX);
+                metrics.history_events.set(gauge(totals.events));
+                metrics.history_bytes.set(gauge(totals.bytes));
+                metrics.history_topics.set(gauge(totals.topics));
+            }
+        };
+        ctx.spawn(work.into_actor(self));
+    }
+}
+
+fn bits(mut set: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let lowest = (set != 0).then(|| set.trailing_zeros() as usize)?;
+        set &= set - 1;
+        Some(lowest)
+    })
+}
+
+impl Actor for Bridge {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if let Some(signals) = self.signals.take() {
+            ctx.add_stream(InBatches(signals));
+        }
+        ctx.run_interval(ANNOUNCE, Self::every_second);
+    }
+}
+
+/// The end of the stream stops the actor, and with it the hub.
+impl StreamHandler<Vec<Signal>> for Bridge {
+    fn handle(&mut self, signals: Vec<Signal>, _: &mut Self::Context) {
+        let mut out: Vec<Vec<Delivery>> = self.workers.iter().map(|_| Vec::new()).collect();
+        for signal in signals {
+            match signal {
+                Signal::Events(events) => self.events(events, &mut out),
+                Signal::Joined { selectors, heads } => self.joined(selectors, &heads, &mut out),
+                Signal::Heads(heads) => self.heads(heads, &mut out),
+            }
+        }
+        for (worker, deliveries) in self.workers.iter().zip(out) {
+            if !deliveries.is_empty() {
+                worker.rooms.do_send(Deliver(deliveries));
+            }
+        }
+    }
+}
+
+impl Handler<WorkerUp> for Bridge {
+    type Result = Option<usize>;
+
+    fn handle(&mut self, WorkerUp { rooms, queued }: WorkerUp, _: &mut Self::Context) -> Option<usize> {
+        if self.workers.len() == WORKERS_MAX {
+            return None;
+        }
+        self.workers.push(Worker { rooms, queued, behind: None });
+        Some(self.workers.len() - 1)
+    }
+}
+
+impl Handler<Join> for Bridge {
+    type Result = ();
+
+    fn handle(&mut self, Join { worker, selectors }: Join, ctx: &mut Self::Context) {
+        for selector in &selectors {
+            let wanted = self.wanted.entry(selector.clone()).or_default();
+            wanted.by |= 1 << worker;
+            wanted.waiting |= 1 << worker;
+        }
+        self.join(selectors, RETRY_FIRST, ctx);
+    }
+}
+
+impl Handler<Leave> for Bridge {
+    type Result = ();
+
+    fn handle(&mut self, Leave { worker, selectors }: Leave, ctx: &mut Self::Context) {
+        let mut unwanted = Vec::new();
+        for selector in selectors {
+            let Some(wanted) = self.wanted.get_mut(&selector) else { continue };
+            for set in [&mut wanted.by, &mut wanted.waiting, &mut wanted.joined] {
+                *set &= !(1 << worker);
+            }
+            self.index.remove(&selector, worker);
+            if wanted.by == 0 {
+                self.wanted.remove(&selector);
+                unwanted.push(selector);
+            }
+        }
+        if unwanted.is_empty() {
+            return;
+        }
+        self.history.do_send(Unfollow(unwanted.clone()));
+        let backplane = self.backplane.clone();
+        // What it goes on telling finds nobody: no harm is done if it cannot be reached now.
+        ctx.spawn(async move { _ = backplane.leave(unwanted).await }.into_actor(self));
+    }
+}
+
+impl Handler<Publish> for Bridge {
+    type Result = ResponseFuture<Vec<Result<Published, BackplaneError>>>;
+
+    fn handle(&mut self, Publish(events): Publish, _: &mut Self::Context) -> Self::Result {
+        let backplane = self.backplane.clone();
+        Box::pin(async move { backplane.publish(events).await })
+    }
+}
+
+impl Handler<Clear> for Bridge {
+    type Result = ResponseFuture<Result<usize, BackplaneError>>;
+
+    fn handle(&mut self, Clear(topic): Clear, _: &mut Self::Context) -> Self::Result {
+        let (backplane, history) = (self.backplane.clone(), self.history.clone());
+        Box::pin(async move {
+            let cleared = backplane.clear(topic.clone()).await?;
+            history.do_send(Forget(topic));
+            Ok(cleared)
+        })
+    }
+}
+
+impl Handler<ListTopics> for Bridge {
+    type Result = ResponseFuture<Result<Vec<TopicInfo>, BackplaneError>>;
+
+    fn handle(&mut self, ListTopics { prefix, after, limit }: ListTopics, _: &mut Self::Context) -> Self::Result {
+        let backplane = self.backplane.clone();
+        Box::pin(async move { backplane.topics(prefix, after, limit).await })
+    }
+}
+
+impl Handler<AskTopic> for Bridge {
+    type Result = ResponseFuture<Result<Option<TopicInfo>, BackplaneError>>;
+
+    fn handle(&mut self, AskTopic(topic): AskTopic, _: &mut Self::Context) -> Self::Result {
+        let backplane = self.backplane.clone();
+        Box::pin(async move { backplane.topic(topic).await })
+    }
+}
+
+impl Handler<AskTotals> for Bridge {
+    type Result = ResponseFuture<Result<Totals, BackplaneError>>;
+
+    fn handle(&mut self, _: AskTotals, _: &mut Self::Context) -> Self::Result {
+        let backplane = self.backplane.clone();
+        Box::pin(async move { backplane.totals().await })
+    }
+}

@@ -1,0 +1,278 @@
+//! A hub: its actors, started and wired.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    rc::Rc,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use actix::{Actor, Addr, Arbiter};
+use slab::Slab;
+use tokio::time::timeout;
+use towncrier_backplane::{Backplane, BackplaneError, Published, Signals};
+use towncrier_core::{Cache, Rooms as RoomsCore, cache};
+use towncrier_telemetry::{Actor as ActorLabel, Metrics};
+use towncrier_wire::{CloseReason, NewEvent, Partitions};
+
+use crate::{
+    Bridge, History, Options, Registry, Rooms, Session, SessionSpec, SessionStream,
+    fatal::{Fatal, Vital},
+    local::{Format, Local},
+    messages::{EndSessions, Publish},
+};
+
+/// Why a publish was not stored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// Too many bytes wait for the backplane already. Nothing was done.
+    #[error("too much is being published")]
+    Overloaded,
+    /// The backplane did not take it.
+    #[error(transparent)]
+    Backplane(#[from] BackplaneError),
+}
+
+/// A hub. Cheap to clone, to be given to each worker thread.
+#[derive(Clone)]
+pub struct Hub {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    number: u64,
+    options: Arc<Options>,
+    metrics: Arc<Metrics>,
+    partitions: Partitions,
+    bridge: Addr<Bridge>,
+    history: Addr<History>,
+    registry: Addr<Registry>,
+    fatal: Arc<Fatal>,
+    workers: Mutex<Vec<Addr<Rooms>>>,
+    publishing: AtomicUsize,
+    arbiters: Vec<Arbiter>,
+}
+
+/// A hub on one worker thread. Not to leave it.
+#[derive(Clone)]
+pub struct Worker {
+    hub: Hub,
+    local: Rc<Local>,
+    rooms: Addr<Rooms>,
+}
+
+thread_local! {
+    static WORKERS: RefCell<HashMap<u64, Worker>> = RefCell::new(HashMap::new());
+}
+
+static HUBS: AtomicU64 = AtomicU64::new(0);
+
+impl Hub {
+    /// Starts the actors on threads of their own. An actix system must be running.
+    #[must_use]
+    pub fn start(options: Options, backplane: Arc<dyn Backplane>, signals: Signals, metrics: Arc<Metrics>) -> Self {
+        let options = Arc::new(options);
+        let partitions = backplane.partitions();
+        let fatal = Fatal::new(metrics.clone());
+        let bridge_thread = Arbiter::new();
+        let registry_thread = Arbiter::new();
+
+        let history = {
+            let cache = cache::Options {
+                partitions,
+                topic_events_max: options.cache_topic_events_max,
+                bytes_max: options.cache_bytes_max,
+                topics_max: options.cache_topics_max,
+            };
+            let (backplane, metrics) = (backplane.clone(), metrics.clone());
+            let vital = Vital::new(ActorLabel::History, &fatal);
+            History::start_in_arbiter(&bridge_thread.handle(), move |_| {
+                History::new(backplane, Cache::new(cache), metrics, vital)
+            })
+        };
+        let bridge = {
+            let (history, options, metrics) = (history.clone(), options.clone(), metrics.clone());
+            let vital = Vital::new(ActorLabel::Bridge, &fatal);
+            Bridge::start_in_arbiter(&bridge_thread.handle(), move |_| {
+                Bridge::new(backplane, signals, history, options, metrics, vital)
+            })
+        };
+        let registry = {
+            let (metrics, vital) = (metrics.clone(), Vital::new(ActorLabel::Registry, &fatal));
+            Registry::start_in_arbiter(&registry_thread.handle(), move |_| Registry::new(metrics, vital))
+        };
+        let inner = Inner {
+            number: HUBS.fetch_add(1, Ordering::Relaxed),
+            options,
+            metrics,
+            partitions,
+            bridge,
+            history,
+            registry,
+            fatal,
+            workers: Mutex::new(Vec::new()),
+            publishing: AtomicUsize::new(0),
+            arbiters: vec![bridge_thread, registry_thread],
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// This thread's part of the hub, made at the first call.
+    #[must_use]
+    pub fn worker(&self) -> Worker {
+        WORKERS.with_borrow_mut(|workers| workers.entry(self.inner.number).or_insert_with(|| self.new_worker()).clone())
+    }
+
+    fn new_worker(&self) -> Worker {
+        let local = Rc::new(Local {
+            options: self.inner.options.clone(),
+            metrics: self.inner.metrics.clone(),
+            rooms: RefCell::new(RoomsCore::new(self.inner.partitions)),
+            sessions: RefCell::new(Slab::new()),
+            tick: Default::default(),
+            generation: Default::default(),
+            sent: Default::default(),
+            reported: Default::default(),
+        });
+        let vital = Vital::new(ActorLabel::Rooms, &self.inner.fatal);
+        let rooms = Rooms::new(local.clone(), self.inner.bridge.clone(), vital).start();
+        self.workers().push(rooms.clone());
+        Worker { hub: self.clone(), local, rooms }
+    }
+
+    fn workers(&self) -> std::sync::MutexGuard<'_, Vec<Addr<Rooms>>> {
+        self.inner.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What this hub was started with.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.inner.options
+    }
+
+    /// Where it counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.inner.metrics
+    }
+
+    /// How many partitions its topics are spread over.
+    #[must_use]
+    pub fn partitions(&self) -> Partitions {
+        self.inner.partitions
+    }
+
+    /// The owner of the backplane.
+    #[must_use]
+    pub fn bridge(&self) -> &Addr<Bridge> {
+        &self.inner.bridge
+    }
+
+    /// What can be read of the past.
+    #[must_use]
+    pub fn history(&self) -> &Addr<History> {
+        &self.inner.history
+    }
+
+    /// Who is connected.
+    #[must_use]
+    pub fn registry(&self) -> &Addr<Registry> {
+        &self.inner.registry
+    }
+
+    /// Stores events, each for itself; the answers are in their order. What is stored is delivered.
+    pub async fn publish(&self, events: Vec<NewEvent>) -> Vec<Result<Published, PublishError>> {
+        let count = events.len();
+        let bytes = events.iter().map(|event| event.data.len() + size_of::<NewEvent>()).sum();
+        let Some(_waiting) = Waiting::enter(&self.inner, bytes) else {
+            return vec![Err(PublishError::Overloaded); count];
+        };
+        let answers = timeout(self.inner.options.publish_timeout, self.inner.bridge.send(Publish(events))).await;
+        let failed = match answers {
+            Ok(Ok(answers)) => return answers.into_iter().map(|answer| Ok(answer?)).collect(),
+            Ok(Err(_)) => BackplaneError::Unavailable,
+            Err(_) => BackplaneError::TimedOut,
+        };
+        vec![Err(failed.into()); count]
+    }
+
+    /// Resolves with the name of the first actor that ended while it should not: the process must end.
+    pub async fn failed(&self) -> &'static str {
+        self.inner.fatal.failed().await
+    }
+
+    /// From now on no session should be started.
+    pub fn begin_drain(&self) {
+        self.inner.fatal.stop();
+    }
+
+    /// Whether the hub is stopping.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.inner.fatal.is_stopping()
+    }
+
+    /// Ends every stream, each with a `close` and a reconnection time of its own.
+    pub fn end_sessions(&self) {
+        for rooms in self.workers().iter() {
+            rooms.do_send(EndSessions { sessions: None, reason: CloseReason::Shutdown });
+        }
+    }
+
+    /// Stops the actors' threads; to be called when nothing uses the hub any more.
+    pub fn stop(&self) {
+        self.inner.fatal.stop();
+        for arbiter in &self.inner.arbiters {
+            arbiter.stop();
+        }
+    }
+}
+
+impl Worker {
+    /// The hub.
+    #[must_use]
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// Starts a session, whose frames the stream gives.
+    #[must_use]
+    pub fn subscribe(&self, spec: SessionSpec) -> SessionStream {
+        let format = if spec.heartbeat_events { Format::SseWithHeartbeatEvents } else { Format::Sse };
+        self.open(spec, format)
+    }
+
+    pub(crate) fn open(&self, spec: SessionSpec, format: Format) -> SessionStream {
+        let shared = Session::begin(&self.hub, &self.local, &self.rooms, spec, format);
+        SessionStream::new(self.local.clone(), shared)
+    }
+}
+
+/// Bytes of a publish, as long as it waits for the backplane.
+struct Waiting<'a> {
+    inner: &'a Inner,
+    bytes: usize,
+}
+
+impl<'a> Waiting<'a> {
+    fn enter(inner: &'a Inner, bytes: usize) -> Option<Self> {
+        let before = inner.publishing.fetch_add(bytes, Ordering::Relaxed);
+        let waiting = Self { inner, bytes };
+        // One that is larger than the bound may go alone.
+        if before > 0 && before + bytes > inner.options.publish_bytes_max {
+            return None;
+        }
+        inner.metrics.publish_inflight_bytes.set(i64::try_from(before + bytes).unwrap_or(i64::MAX));
+        Some(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let before = self.inner.publishing.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.inner.metrics.publish_inflight_bytes.set(i64::try_from(before - self.bytes).unwrap_or(i64::MAX));
+    }
+}

@@ -1,0 +1,302 @@
+//! One subscriber connection.
+
+use std::{net::IpAddr, rc::Rc, time::Duration};
+
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
+use towncrier_core::{
+    Handover,
+    handover::{Opening, Output, Step},
+    replay::Request,
+    rooms::frames,
+};
+use towncrier_telemetry as telemetry;
+use towncrier_wire::{CloseReason, GapReason, Name, Selectors, Start, control};
+
+use crate::{
+    History, Hub, Registry, Rooms,
+    local::{Format, Local, Shared},
+    messages::{
+        Attach, Attached, Drained, End, Gone, JoinAgain, Lagged, Read, Ready, Register, Subscribe, Unregister,
+        Unsubscribe,
+    },
+    registry::Entry,
+};
+
+/// How many frames of a replay may wait to be sent before the next page is read.
+const READ_AHEAD_FRAMES: usize = 8;
+
+/// How long a session waits before it asks a backplane again that did not answer: at first, and at most.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_MOST: Duration = Duration::from_secs(5);
+
+/// What a client asked for, already checked.
+#[derive(Debug, Clone)]
+pub struct SessionSpec {
+    /// What it listens to.
+    pub selectors: Selectors,
+    /// Where it starts.
+    pub start: Start,
+    /// Whose it is.
+    pub user: Option<Name>,
+    /// The address it comes from.
+    pub remote: Option<IpAddr>,
+    /// Whether its heartbeats are events that scripts see.
+    pub heartbeat_events: bool,
+}
+
+/// See the module. It lives until its stream is dropped or the hub ends it, and takes everything back when it is dropped
+/// itself, be it by a panic.
+pub struct Session {
+    id: Option<Name>,
+    local: Rc<Local>,
+    shared: Rc<Shared>,
+    rooms: Addr<Rooms>,
+    history: Addr<History>,
+    registry: Addr<Registry>,
+    spec: SessionSpec,
+    /// Until it is live.
+    handover: Option<Box<Handover>>,
+    next_read: Option<Request>,
+    retry: Duration,
+    closed: Option<telemetry::CloseReason>,
+}
+
+impl Session {
+    /// Starts a session on this worker thread. Polls are no sessions that anybody is told of.
+    pub(crate) fn begin(hub: &Hub, local: &Rc<Local>, rooms: &Addr<Rooms>, spec: SessionSpec, format: Format) -> Rc<Shared> {
+        let shared = local.admit(format);
+        let handover = Handover::new(spec.selectors.clone(), spec.start, hub.partitions());
+        let session = Self {
+            id: (format != Format::Events).then(new_id),
+            local: local.clone(),
+            shared: shared.clone(),
+            rooms: rooms.clone(),
+            history: hub.history().clone(),
+            registry: hub.registry().clone(),
+            spec,
+            handover: Some(Box::new(handover)),
+            next_read: None,
+            retry: RETRY_FIRST,
+            closed: None,
+        };
+        shared.address.replace(Some(session.start()));
+        shared
+    }
+
+    fn take(&mut self, (output, step): (Output, Step), ctx: &mut Context<Self>) {
+        self.emit(output);
+        match step {
+            Step::Attach => self.rooms.do_send(Attach(self.shared.key)),
+            Step::Join => self.rooms.do_send(JoinAgain(self.shared.key)),
+            Step::Read(request) => {
+                self.next_read = Some(request);
+                self.read(ctx);
+            }
+            Step::Live => {
+                let handover = self.handover.take();
+                let mut out = self.shared.out.borrow_mut();
+                out.live = true;
+                if let (Some(polled), Some(handover)) = (&mut out.polled, handover) {
+                    polled.cursor = Some(handover.cursor().to_string());
+                    polled.complete = true;
+                }
+            }
+        }
+        self.shared.wake();
+    }
+
+    /// Hands over to the stream what a step brought.
+    fn emit(&self, output: Output) {
+        for gap in &output.gaps {
+            self.local.metrics.gaps.of(label(gap.reason)).inc();
+        }
+        self.local.metrics.replayed_events.inc_by(output.events.len() as u64);
+        let mut out = self.shared.out.borrow_mut();
+        if let Some(polled) = &mut out.polled {
+            polled.gap = polled.gap.take().or_else(|| output.gaps.into_iter().next());
+            polled.events.extend(output.events);
+            polled.cursor = self.handover.as_ref().map(|handover| handover.cursor().to_string());
+            // An answer need not wait for the next page.
+            polled.complete |= !polled.events.is_empty();
+            return;
+        }
+        if let (Some(opening), Some(id)) = (output.opening, &self.id) {
+            let cursor: &dyn std::fmt::Display = match &opening {
+                Opening::At(cursor) => cursor,
+                Opening::Earliest => &Start::EARLIEST,
+            };
+            let options = &self.local.options;
+            let resumed = self.handover.as_ref().is_some_and(|handover| handover.resumed());
+            out.push(control::connected(cursor, options.draw_retry_ms(), id.as_str(), &options.node, resumed));
+        }
+        let Some(mut cursor) = output.cursor else { return };
+        output.gaps.iter().for_each(|gap| out.push(gap.frame(&cursor)));
+        frames(&mut cursor, &output.events, out.frames_mut());
+    }
+
+    /// Asks history for the next page, once the last one is on its way to the client.
+    fn read(&mut self, ctx: &mut Context<Self>) {
+        {
+            let mut out = self.shared.out.borrow_mut();
+            let answered = out.polled.as_ref().is_some_and(|polled| polled.complete);
+            if answered || out.frames_mut().len() > READ_AHEAD_FRAMES {
+                out.tell_drained = !answered;
+                return;
+            }
+        }
+        let Some(request) = self.next_read.take() else { return };
+        let history = self.history.clone();
+        let page = async move { (history.send(Read(request.clone())).await, request) };
+        ctx.spawn(page.into_actor(self).map(|(answer, request), session, ctx| match answer {
+            Ok(Ok(page)) => {
+                session.retry = RETRY_FIRST;
+                if let Some(handover) = &mut session.handover {
+                    let next = handover.page(page);
+                    session.take(next, ctx);
+                }
+            }
+            // The stream stays open and gets heartbeats; nothing newer is sent before what is missing.
+            Ok(Err(_)) | Err(_) => {
+                session.next_read = Some(request);
+                let wait = session.retry.mul_f64(0.5 + fastrand::f64());
+                session.retry = (session.retry * 2).min(RETRY_MOST);
+                ctx.run_later(wait, Self::read);
+            }
+        }));
+    }
+
+    fn end(&mut self, reason: CloseReason, ctx: &mut Context<Self>) {
+        if self.closed.is_some() {
+            return;
+        }
+        self.closed = Some(match reason {
+            CloseReason::Shutdown => telemetry::CloseReason::Shutdown,
+            CloseReason::Slow => telemetry::CloseReason::Slow,
+            CloseReason::MaxLifetime => telemetry::CloseReason::MaxLifetime,
+            CloseReason::Disconnected => telemetry::CloseReason::Disconnected,
+            CloseReason::Resync => telemetry::CloseReason::Resync,
+        });
+        let mut out = self.shared.out.borrow_mut();
+        out.push(reason.frame(self.local.options.draw_retry_ms()));
+        out.ended = true;
+        ctx.stop();
+    }
+}
+
+fn label(reason: GapReason) -> telemetry::GapReason {
+    match reason {
+        GapReason::Expired => telemetry::GapReason::Expired,
+        GapReason::BackplaneLost => telemetry::GapReason::BackplaneLost,
+        GapReason::UnknownCursor => telemetry::GapReason::UnknownCursor,
+        GapReason::Dropped => telemetry::GapReason::Dropped,
+    }
+}
+
+/// 128 random bits: nobody can guess the session that somebody else has.
+fn new_id() -> Name {
+    let mut bytes = [0; 16];
+    if getrandom::fill(&mut bytes).is_err() {
+        bytes.fill_with(|| fastrand::u8(..));
+    }
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Name::new(&hex).unwrap_or_else(|_| unreachable!("hexadecimal digits are a name"))
+}
+
+impl Actor for Session {
+    type Context = Context<Self>;
+
+    fn started(&mut self, _: &mut Self::Context) {
+        if let Some(id) = &self.id {
+            self.local.metrics.sessions_open.inc();
+            self.local.metrics.sessions_opened.inc();
+            let entry = Entry::new(self.rooms.clone(), self.shared.key, &self.spec);
+            self.registry.do_send(Register { id: id.clone(), entry });
+        }
+        let selectors = self.spec.selectors.clone();
+        self.rooms.do_send(Subscribe { session: self.shared.key, selectors });
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let mut reason = self.closed.unwrap_or(telemetry::CloseReason::Client);
+        if std::thread::panicking() {
+            self.local.metrics.actor_failures.of(telemetry::Actor::Session).inc();
+            reason = telemetry::CloseReason::Failed;
+        }
+        if let Some(id) = self.id.take() {
+            self.local.metrics.sessions_open.dec();
+            self.local.metrics.sessions_closed.of(reason).inc();
+            self.registry.do_send(Unregister(id));
+        }
+        if let Ok(mut out) = self.shared.out.try_borrow_mut() {
+            out.ended = true;
+            out.live = false;
+        }
+        self.rooms.do_send(Unsubscribe(self.shared.key));
+        self.shared.wake();
+    }
+}
+
+impl Handler<Ready> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Ready(heads): Ready, ctx: &mut Self::Context) {
+        if let Some(handover) = &mut self.handover {
+            let next = handover.begin(&heads);
+            self.take(next, ctx);
+        }
+    }
+}
+
+impl Handler<Attached> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Attached(heads): Attached, ctx: &mut Self::Context) {
+        if let Some(handover) = &mut self.handover {
+            let next = handover.attached(&heads);
+            self.take(next, ctx);
+        }
+    }
+}
+
+impl Handler<Lagged> for Session {
+    type Result = ();
+
+    fn handle(&mut self, _: Lagged, ctx: &mut Self::Context) {
+        match &mut self.handover {
+            // It has not begun to read the outbox: it reads on in history and comes back.
+            Some(handover) => handover.detached(),
+            None => {
+                self.local.metrics.lagging.inc();
+                self.end(CloseReason::Slow, ctx);
+                self.shared.wake();
+            }
+        }
+    }
+}
+
+impl Handler<Drained> for Session {
+    type Result = ();
+
+    fn handle(&mut self, _: Drained, ctx: &mut Self::Context) {
+        self.read(ctx);
+    }
+}
+
+impl Handler<Gone> for Session {
+    type Result = ();
+
+    fn handle(&mut self, _: Gone, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+impl Handler<End> for Session {
+    type Result = ();
+
+    fn handle(&mut self, End(reason): End, ctx: &mut Self::Context) {
+        self.end(reason, ctx);
+        self.shared.wake();
+    }
+}
