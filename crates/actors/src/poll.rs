@@ -45,7 +45,7 @@ impl Worker {
             let polled = timeout_at(Instant::now() + HISTORY_TIMEOUT, read).await.map_err(|_| PollError)??;
             let cursor = polled.cursor.ok_or(PollError)?;
             gap = gap.or(polled.gap);
-            let now = !matches!(spec.start, Start::After(_));
+            let now = matches!(spec.start, Start::Live | Start::Last(_));
             if now || gap.is_some() || !polled.events.is_empty() {
                 return Ok(PollAnswer { cursor, events: polled.events, gap });
             }

@@ -33,7 +33,9 @@ struct State {
 
 impl fmt::Debug for Embedded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Embedded").field("partitions", &self.partitions).finish_non_exhaustive()
+        f.debug_struct("Embedded")
+            .field("partitions", &self.partitions)
+            .finish_non_exhaustive()
     }
 }
 
@@ -44,8 +46,20 @@ impl Embedded {
         let (sender, receiver) = signals(signal_bytes_max);
         let partitions = options.partitions;
         let store = Store::new(options, clock());
-        let state = State { store, followed: std::collections::HashSet::new(), index: SelectorIndex::default() };
-        (Self { partitions, clock, sender, state: Mutex::new(state) }, receiver)
+        let state = State {
+            store,
+            followed: std::collections::HashSet::new(),
+            index: SelectorIndex::default(),
+        };
+        (
+            Self {
+                partitions,
+                clock,
+                sender,
+                state: Mutex::new(state),
+            },
+            receiver,
+        )
     }
 
     /// A panic in here is a panic of the bridge, which ends the process: no state is used after one.
@@ -66,7 +80,10 @@ impl Backplane for Embedded {
 
     fn publish(&self, events: Vec<NewEvent>) -> Answer<'_, Vec<Result<Published, BackplaneError>>> {
         Box::pin(async move {
-            let bytes = events.iter().map(|event| event.data.len() + size_of::<NewEvent>()).sum();
+            let bytes = events
+                .iter()
+                .map(|event| event.data.len() + size_of::<NewEvent>())
+                .sum();
             let reserved = match self.sender.reserve(bytes).await {
                 Ok(reserved) => reserved,
                 Err(error) => return events.iter().map(|_| Err(error.clone())).collect(),
@@ -79,7 +96,10 @@ impl Backplane for Embedded {
                 let stored = store.publish(event, now);
                 let duplicate = stored.event.is_none();
                 followed.extend(stored.event.filter(|event| index.any(event.topic())));
-                Ok(Published { id: stored.id, duplicate })
+                Ok(Published {
+                    id: stored.id,
+                    duplicate,
+                })
             };
             let published = events.into_iter().map(&mut publish).collect();
             // Sent under the lock: the order of the signals is the order of the ids.
@@ -100,7 +120,10 @@ impl Backplane for Embedded {
                     index.insert(selector, ());
                 }
             }
-            reserved.send(Signal::Joined { selectors, heads: store.heads() });
+            reserved.send(Signal::Joined {
+                selectors,
+                heads: store.heads(),
+            });
             Ok(())
         })
     }
@@ -146,7 +169,11 @@ impl Backplane for Embedded {
     }
 
     fn clear(&self, topic: Topic) -> Answer<'_, Result<usize, BackplaneError>> {
-        self.ask(|store, _| store.clear(&topic))
+        self.ask(|store, now| {
+            // What has expired is gone for every other call, so it is not counted here.
+            store.sweep(now);
+            store.clear(&topic)
+        })
     }
 
     fn totals(&self) -> Answer<'_, Result<Totals, BackplaneError>> {

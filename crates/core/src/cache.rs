@@ -116,8 +116,12 @@ impl Cache {
         }
     }
 
-    /// Takes in the next event of a followed topic.
+    /// Takes in the next event of a topic. One that is not followed is ignored, such as an event that was under way when
+    /// its topic was left: what comes after it would not be known.
     pub fn feed(&mut self, event: &Arc<Event>) {
+        if !self.rings.contains_key(event.topic()) && !self.index.any(event.topic()) {
+            return;
+        }
         let cached = self.rings.entry(event.topic().clone()).or_insert_with(|| {
             self.names.insert(event.topic().clone());
             Cached { ring: Ring::after_floor(event.prev()), lost: EventId::ZERO }

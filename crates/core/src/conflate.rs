@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use towncrier_wire::{Event, Topic, limits::CONFLATE_TOPICS_MAX};
+use towncrier_wire::{Cursor, Event, Topic, limits::CONFLATE_TOPICS_MAX};
 
 /// What a conflating member gets when it reads again.
 #[derive(Debug, Default)]
@@ -11,6 +11,8 @@ pub struct Conflated {
     pub events: Vec<Arc<Event>>,
     /// Topics of which older events were dropped for this member.
     pub dropped: Vec<Topic>,
+    /// Where the client stands before them.
+    pub cursor: Option<Cursor>,
     /// Whether events of topics that are no longer known were dropped too.
     pub more_dropped: bool,
 }

@@ -10,7 +10,7 @@
 //! worker's heads, as when another worker was faster, makes the worker join again first: the answer comes after everything
 //! that was published before it.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use towncrier_wire::{
     Cursor, Event, EventId, Gap, GapReason, Heads, Partitions, Selectors, Start, Topic, limits::PARTITIONS_MAX,
@@ -75,8 +75,10 @@ pub struct Handover {
     phase: Phase,
     opened: bool,
     cursor: Cursor,
-    /// Losses that the client was told of already.
-    told: Vec<(Topic, EventId)>,
+    /// Losses that the client was told of already, or that lie before its start: the newest id that is lost of each topic.
+    told: HashMap<Topic, EventId>,
+    /// The same for what is not known below a floor.
+    told_floors: Heads,
 }
 
 impl Handover {
@@ -86,7 +88,17 @@ impl Handover {
         let touched = selectors.touched(partitions);
         let phase = Phase::Waiting { joined_again: false };
         let cursor = Cursor::empty(partitions);
-        Self { selectors, partitions, touched, start, phase, opened: false, cursor, told: Vec::new() }
+        Self {
+            selectors,
+            partitions,
+            touched,
+            start,
+            phase,
+            opened: false,
+            cursor,
+            told: HashMap::new(),
+            told_floors: [EventId::ZERO; PARTITIONS_MAX],
+        }
     }
 
     /// Whether the session takes frames from the outbox.
@@ -99,6 +111,12 @@ impl Handover {
     #[must_use]
     pub fn resumed(&self) -> bool {
         matches!(self.start, Start::After(_))
+    }
+
+    /// How far the client will be when it has got everything that was handed out so far.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        self.cursor
     }
 
     /// All selectors are joined, and the worker has seen everything up to `heads`.
@@ -140,10 +158,7 @@ impl Handover {
         let mut output = Output::default();
         match from {
             From::After(_) => output.opening = Some(Opening::At(self.cursor)),
-            From::Earliest => {
-                output.opening = Some(Opening::Earliest);
-                self.cursor = Cursor::everywhere(self.partitions, EventId::ZERO);
-            }
+            From::Earliest => output.opening = Some(Opening::Earliest),
             // Where it starts is known with the page.
             From::Last(_) => {}
         }
@@ -158,12 +173,14 @@ impl Handover {
             return (Output::default(), Step::Live);
         };
         let mut output = Output::default();
-        if !self.opened {
-            self.cursor = self.before(&page.events, &upto);
-            output.opening = Some(Opening::At(self.cursor));
-            self.opened = true;
+        if self.cursor == Cursor::empty(self.partitions) {
+            self.start_at(&page, &upto);
+            if !self.opened {
+                output.opening = Some(Opening::At(self.cursor));
+                self.opened = true;
+            }
         }
-        output.gaps = self.gaps(&page);
+        output.gaps = self.gaps(&page, &upto);
         output.cursor = Some(self.cursor);
         for event in &page.events {
             self.cursor.set(self.partitions.of(event.topic()), event.id());
@@ -215,41 +232,49 @@ impl Handover {
         Step::Read(Request { selectors: self.selectors.clone(), from, upto })
     }
 
-    /// Losses that the client does not know of yet. Where all is lost below a floor, the cursor goes up to it.
-    fn gaps(&mut self, page: &Page) -> Vec<Gap> {
+    /// A session without a cursor starts at what is retained: what was lost before that is no loss of its own.
+    fn start_at(&mut self, page: &Page, upto: &Heads) {
+        for partition in self.partitions.iter().filter(|partition| self.touched[partition.index()]) {
+            self.cursor.set(partition, page.starts[partition.index()]);
+        }
+        for (index, floor) in &page.floors {
+            self.told_floors[*index] = upto[*index].min(*floor);
+        }
+        let before = |(topic, id): &(Topic, EventId)| (topic.clone(), upto[self.partitions.of(topic).index()].min(*id));
+        self.told = page.lost.iter().map(before).collect();
+    }
+
+    /// Losses that the client does not know of yet. Where nothing is retained below a floor, the cursor goes up to it.
+    fn gaps(&mut self, page: &Page, upto: &Heads) -> Vec<Gap> {
         let mut gaps = Vec::new();
-        for (partition, floor) in self.partitions.iter().filter_map(|partition| {
-            let floor = page.floors.iter().find(|(index, _)| *index == partition.index());
-            floor.map(|(_, floor)| (partition, *floor))
-        }) {
-            self.cursor.set(partition, floor);
+        for partition in self.partitions.iter() {
+            let index = partition.index();
+            let Some((_, floor)) = page.floors.iter().find(|(of, _)| *of == index) else { continue };
+            if self.told_floors[index] >= *floor {
+                continue;
+            }
+            self.told_floors[index] = *floor;
+            if !page.more {
+                let first = page.events.iter().find(|event| self.partitions.of(event.topic()) == partition);
+                let start = first.map_or(upto[index], |event| event.id().predecessor()).min(*floor);
+                self.cursor.set(partition, self.cursor.get(partition).map_or(start, |id| id.max(start)));
+            }
             if gaps.is_empty() {
                 gaps.push(Gap::new(GapReason::BackplaneLost, Vec::new()));
             }
         }
         let mut topics = Vec::new();
         for (topic, id) in &page.lost {
-            match self.told.iter_mut().find(|(told, _)| told == topic) {
-                Some((_, told)) if *told >= *id => continue,
-                Some((_, told)) => *told = *id,
-                None => self.told.push((topic.clone(), *id)),
+            let told = self.told.entry(topic.clone()).or_default();
+            if *told < *id {
+                *told = *id;
+                topics.push(topic.clone());
             }
-            topics.push(topic.clone());
         }
         if !topics.is_empty() {
             gaps.push(Gap::new(GapReason::Expired, topics));
         }
         gaps
-    }
-
-    /// A cursor after which all of `events` come, and in other partitions nothing up to `heads`.
-    fn before(&self, events: &[Arc<Event>], heads: &Heads) -> Cursor {
-        let mut cursor = self.cursor;
-        for partition in self.partitions.iter().filter(|partition| self.touched[partition.index()]) {
-            let first = events.iter().find(|event| self.partitions.of(event.topic()) == partition);
-            cursor.set(partition, first.map_or(heads[partition.index()], |event| event.id().predecessor()));
-        }
-        cursor
     }
 
     fn reach(&mut self, heads: &Heads) {

@@ -8,9 +8,10 @@ use std::{collections::VecDeque, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use slab::Slab;
-use towncrier_wire::{Event, limits::BATCH_BYTES_MAX};
+use towncrier_wire::{Cursor, Event, limits::BATCH_BYTES_MAX};
 
-use crate::conflate::{Conflated, Newest};
+pub use crate::conflate::Conflated;
+use crate::conflate::Newest;
 
 /// How far a member may be behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +52,8 @@ struct Batch {
 struct Member<T> {
     payload: T,
     reads: Reads,
+    /// Where the client stood when the member stopped reading in order.
+    stalled: Option<Box<Cursor>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -121,7 +124,7 @@ impl<T> Outbox<T> {
     pub fn attach(&mut self, payload: T) -> usize {
         self.seal();
         let tail = self.tail();
-        self.members.insert(Member { payload, reads: Reads::Batch(tail) })
+        self.members.insert(Member { payload, reads: Reads::Batch(tail), stalled: None })
     }
 
     /// Takes a member away.
@@ -193,9 +196,12 @@ impl<T> Outbox<T> {
                 // What is still open belongs to the newest, and must not come as frames too.
                 self.seal();
                 let tail = self.tail();
-                self.members[key].reads = Reads::Batch(tail);
+                let member = &mut self.members[key];
+                member.reads = Reads::Batch(tail);
+                let stalled = member.stalled.take();
                 self.conflating -= 1;
-                let conflated = self.newest.since(since);
+                let mut conflated = self.newest.since(since);
+                conflated.cursor = stalled.map(|cursor| *cursor);
                 if self.conflating == 0 {
                     self.newest = Newest::default();
                 }
@@ -208,6 +214,12 @@ impl<T> Outbox<T> {
     #[must_use]
     pub fn has_caught_up(&self, key: usize) -> bool {
         self.members.get(key).is_some_and(|member| matches!(member.reads, Reads::Batch(at) if at == self.tail()))
+    }
+
+    /// Whether what is unread exceeds a bound, so that some member is further behind than it.
+    #[must_use]
+    pub fn exceeds(&self, bound: LagBound) -> bool {
+        self.bytes > bound.bytes || self.events > bound.events
     }
 
     /// Members that are further behind than the bound. Costs a look at each member, but only if there is one.
@@ -232,9 +244,9 @@ impl<T> Outbox<T> {
 
     /// Makes a member that is behind get only, of an outbox that conflates, the newest event of each topic, when
     /// it reads again.
-    pub fn conflate(&mut self, key: usize, bytes_max: usize) {
+    pub fn conflate(&mut self, key: usize, bytes_max: usize, stalled_at: impl FnOnce(&[&Arc<Event>]) -> Cursor) {
         self.seal();
-        let Some(Member { reads, .. }) = self.members.get_mut(key) else { return };
+        let Some(Member { reads, stalled, .. }) = self.members.get_mut(key) else { return };
         let Reads::Batch(at) = *reads else { return };
         let skipped = (at - self.first) as usize;
         let mut number = self.next_event - self.events as u64;
@@ -242,8 +254,10 @@ impl<T> Outbox<T> {
         if self.conflating == 0 {
             self.newest = Newest::bounded(bytes_max);
         }
+        let unread: Vec<_> = self.batches.range(skipped..).flat_map(|batch| &batch.events).collect();
+        *stalled = Some(Box::new(stalled_at(&unread)));
         // Events that an earlier conflating member brought in already are not counted twice.
-        for (offset, event) in self.batches.range(skipped..).flat_map(|batch| &batch.events).enumerate() {
+        for (offset, event) in unread.into_iter().enumerate() {
             self.newest.push(number + offset as u64, event);
         }
         let left = *reads;

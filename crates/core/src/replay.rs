@@ -43,10 +43,14 @@ pub struct Request {
 pub struct Page {
     /// In order of their ids, so also in the order of each partition.
     pub events: Vec<Arc<Event>>,
-    /// Topics that lost events after the request's cursor, with the newest id that is lost of each.
+    /// Topics that lost events after the request's cursor, with the newest id that is lost of each; without a cursor, all
+    /// that ever lost any.
     pub lost: Vec<(Topic, EventId)>,
-    /// Partitions of which nothing is known below these ids, where that is above the request's cursor.
+    /// Partitions of which it is not known what was lost up to these ids, where that is above the request's cursor.
     pub floors: Vec<(usize, EventId)>,
+    /// For a request without a cursor, where one would stand that has all of its events before it, and no others up to the
+    /// request's heads.
+    pub starts: Heads,
     /// Whether there is more up to the request's heads.
     pub more: bool,
 }
@@ -68,20 +72,17 @@ impl Request {
     /// and that may have events after the cursor.
     #[must_use]
     pub fn page(&self, topics: &HashMap<Topic, TopicRead>, floors: &Heads, partitions: Partitions) -> Page {
-        let mut page = Page::default();
-        let resumes = matches!(self.from, From::After(_));
-        if resumes {
-            let touched = self.selectors.touched(partitions);
-            let below = (0..partitions.count()).filter(|&p| touched[p] && self.after(p, partitions) < floors[p]);
-            page.floors = below.map(|partition| (partition, floors[partition])).collect();
-        }
+        let mut page = Page { starts: self.upto, ..Page::default() };
+        let touched = self.selectors.touched(partitions);
+        let below = (0..partitions.count()).filter(|&p| touched[p] && self.after(p, partitions) < floors[p]);
+        page.floors = below.map(|partition| (partition, floors[partition])).collect();
 
         let mut sources: Vec<&[Arc<Event>]> = Vec::with_capacity(topics.len());
         let mut cut = EventId::MAX;
         for (topic, read) in topics {
             let partition = partitions.of(topic).index();
-            let (after, upto) = (self.after(partition, partitions).max(floors[partition]), self.upto[partition]);
-            if resumes && read.trimmed > after {
+            let (after, upto) = (self.after(partition, partitions), self.upto[partition]);
+            if read.trimmed > after.max(floors[partition]) {
                 page.lost.push((topic.clone(), read.trimmed));
             }
             let events = &read.events[..read.events.partition_point(|event| event.id() <= upto)];
@@ -93,6 +94,7 @@ impl Request {
                 From::Last(count) => events.len().saturating_sub(count as usize),
                 From::Earliest | From::After(_) => events.partition_point(|event| event.id() <= after),
             };
+            events[skipped..].iter().take(1).for_each(|event| lower(&mut page.starts, event, partitions));
             sources.push(&events[skipped..]);
         }
         page.lost.sort_unstable();
@@ -117,8 +119,16 @@ impl Request {
         }
         if !bounded && page.events.len() > LAST_EVENTS_MAX {
             page.events.drain(..page.events.len() - LAST_EVENTS_MAX);
+            page.starts = self.upto;
+            page.events.iter().for_each(|event| lower(&mut page.starts, event, partitions));
         }
         page.more |= cut != EventId::MAX;
         page
     }
+}
+
+/// Moves a starting point down so that the event comes after it.
+fn lower(starts: &mut Heads, event: &Event, partitions: Partitions) {
+    let start = &mut starts[partitions.of(event.topic()).index()];
+    *start = event.id().predecessor().min(*start);
 }

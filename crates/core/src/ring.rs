@@ -13,6 +13,8 @@ pub struct TopicRead {
     pub events: Vec<Arc<Event>>,
     /// Whether there are more after the last of `events`.
     pub more: bool,
+    /// The newest id of the topic's partition when it was read: of what came later the read says nothing.
+    pub head: EventId,
 }
 
 /// Consecutive events of one topic: every event of it after `floor` is here.
@@ -82,10 +84,11 @@ impl Ring {
         self.events.push_back(event);
     }
 
-    /// Adds older events in front of those that are here: `read` is all that the backplane has of the topic after `after`.
+    /// Adds older events in front of those that are here: `read` is all that the backplane had of the topic after `after`.
+    /// One that is older than what the ring has let go of since would leave a hole and is not taken.
     pub fn backfill(&mut self, after: EventId, read: &TopicRead) {
         let floor = read.trimmed.max(after);
-        if read.more || floor >= self.floor {
+        if read.more || floor >= self.floor || read.head < self.floor {
             return;
         }
         for event in read.events.iter().rev().filter(|event| event.id() <= self.floor) {
@@ -118,11 +121,11 @@ impl Ring {
         self.events.range(start..)
     }
 
-    /// The events after an id, at most `limit`, as a backplane tells them.
+    /// The events after an id, at most `limit`, as a backplane tells them that has seen no more than the ring.
     #[must_use]
     pub fn read(&self, after: EventId, limit: usize) -> TopicRead {
         let events = self.after(after);
         let more = events.len() > limit;
-        TopicRead { trimmed: self.floor, events: events.take(limit).cloned().collect(), more }
+        TopicRead { trimmed: self.floor, events: events.take(limit).cloned().collect(), more, head: self.last }
     }
 }

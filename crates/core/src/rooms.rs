@@ -264,6 +264,21 @@ impl<T> Rooms<T> {
         (members.into_iter().flatten(), next)
     }
 
+    /// What a cohort listens to.
+    #[must_use]
+    pub fn selectors(&self, id: CohortId) -> Vec<Selector> {
+        self.cohorts.get(id.0).map_or_else(Vec::new, |cohort| cohort.key.selectors.iter().cloned().collect())
+    }
+
+    /// Whether some member of a cohort may have fallen too far behind: a look at the cohort alone.
+    #[must_use]
+    pub fn may_lag(&self, id: CohortId) -> bool {
+        self.cohorts.get(id.0).is_some_and(|cohort| {
+            let policy = cohort.key.policy;
+            cohort.outbox.exceeds(LagBound { bytes: policy.lag_bytes, events: policy.lag_events })
+        })
+    }
+
     /// Members of a cohort that have fallen too far behind, each told once.
     pub fn lagging(&mut self, id: CohortId) -> Vec<Lagging> {
         let Some(cohort) = self.cohorts.get_mut(id.0) else { return Vec::new() };
@@ -271,7 +286,10 @@ impl<T> Rooms<T> {
         let bound = LagBound { bytes: policy.lag_bytes, events: policy.lag_events };
         let lagging = cohort.outbox.lagging(bound);
         if policy.slow == Slow::Conflate {
-            lagging.iter().for_each(|key| cohort.outbox.conflate(*key, policy.lag_bytes));
+            let (partitions, caught_up) = (self.partitions, cursor_at(&self.heads, &cohort.touched, self.partitions));
+            for key in &lagging {
+                cohort.outbox.conflate(*key, policy.lag_bytes, |unread| before(unread, caught_up, partitions));
+            }
         }
         let tell = |key| Lagging { member: MemberId { cohort: id, key }, slow: policy.slow };
         lagging.into_iter().map(tell).collect()
@@ -327,6 +345,14 @@ fn cursor_at(heads: &Heads, touched: &[bool; PARTITIONS_MAX], partitions: Partit
     let mut cursor = Cursor::empty(partitions);
     for partition in partitions.iter().filter(|partition| touched[partition.index()]) {
         cursor.set(partition, heads[partition.index()]);
+    }
+    cursor
+}
+
+/// Where a client stands that has got everything up to `cursor` but these events.
+fn before(unread: &[&Arc<Event>], mut cursor: Cursor, partitions: Partitions) -> Cursor {
+    for event in unread.iter().rev() {
+        cursor.set(partitions.of(event.topic()), event.id().predecessor());
     }
     cursor
 }

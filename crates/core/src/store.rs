@@ -190,7 +190,8 @@ impl Store {
     /// Reads a topic after an id, at most `limit` events.
     pub fn read(&mut self, topic: &Topic, after: EventId, limit: usize, now_ms: u64) -> TopicRead {
         self.sweep(now_ms);
-        self.topics.get(topic).map_or_else(TopicRead::default, |kept| kept.ring.read(after, limit))
+        let read = self.topics.get(topic).map(|kept| kept.ring.read(after, limit)).unwrap_or_default();
+        TopicRead { head: self.heads[self.options.partitions.of(topic).index()], ..read }
     }
 
     /// What is known of a topic.

@@ -1,1 +1,28 @@
-//! HTTP surface
+//! The hub over HTTP. The only crate that knows actix-web.
+//!
+//! A handler checks a request, has the hub's actors do the work, and writes the answer. A stream is a session's
+//! [`SessionStream`] behind a response body; whatever else comes in ends in a JSON answer or a problem that names the
+//! field at fault.
+//!
+//! [`SessionStream`]: towncrier_actors::SessionStream
+
+mod admin;
+mod admission;
+mod answer;
+mod assets;
+mod body;
+mod ingest;
+mod json;
+mod options;
+mod poll;
+mod probes;
+mod problem;
+mod publish;
+mod query;
+mod routes;
+mod server;
+mod state;
+mod subscribe;
+
+pub use options::Options;
+pub use server::{Server, ServerError, bind};

@@ -60,6 +60,12 @@ impl Gap {
         Self { reason, topics }
     }
 
+    /// The `gap` event for a loss that leaves the session's cursor where it is.
+    #[must_use]
+    pub fn frame_without_id(&self) -> Bytes {
+        sse::control("gap", None, None, &json(self))
+    }
+
     /// The `gap` event. Its id is the cursor that the session has after it.
     #[must_use]
     pub fn frame(&self, cursor: &dyn Display) -> Bytes {

@@ -135,3 +135,17 @@ fn push_data(out: &mut String, data: &str) -> Option<Range<usize>> {
     }
     None
 }
+
+/// How many bytes the `data` lines of an event take in its frame: what a bound on data must hold against, since each line
+/// costs more than its text.
+#[must_use]
+pub fn data_len(data: &str) -> usize {
+    let bytes = data.as_bytes();
+    let ends = bytes.iter().enumerate().filter(|&(at, &byte)| match byte {
+        b'\n' => at == 0 || bytes[at - 1] != b'\r',
+        other => other == b'\r',
+    });
+    let end_bytes = bytes.iter().filter(|byte| matches!(byte, b'\r' | b'\n')).count();
+    let lines = 1 + ends.count();
+    bytes.len() - end_bytes + lines * "data: \n".len()
+}

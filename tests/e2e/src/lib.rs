@@ -1,1 +1,38 @@
-//! End-to-end harness.
+//! The harness of the end-to-end tests: it starts real `towncrier` processes and watches them from outside.
+//!
+//! Nothing of the hub is linked in. HTTP is read with `httparse`, streams with `russe`, and the programs in `tests/judges`
+//! are SSE clients that others wrote. A test tells a story with [`Hub`], [`Subscribe`] and [`Proxy`]; whatever it waits for has
+//! a deadline, and the panic at its end says what was seen.
+
+mod body;
+mod http;
+mod hub;
+mod judge;
+mod ports;
+mod process;
+mod proxy;
+mod sse;
+mod subscriber;
+mod wait;
+
+pub use http::{Connection, Head, Response};
+pub use hub::{Builder, Hub};
+pub use judge::{Judge, Page, Row};
+pub use process::{Finished, Lines, Towncrier};
+pub use proxy::Proxy;
+pub use rustix::process::Signal;
+pub use serde_json::{Value, json};
+pub use sse::{End, Event};
+pub use subscriber::{Subscribe, Subscriber};
+pub use wait::{SOON, eventually};
+
+/// Percent-encodes everything that is not unreserved in a URL.
+#[must_use]
+pub fn encode(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}

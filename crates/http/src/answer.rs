@@ -1,0 +1,62 @@
+//! JSON answers.
+
+use actix_web::{HttpResponse, http::header};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use towncrier_actors::messages::SessionInfo;
+use towncrier_core::store::TopicInfo;
+use towncrier_wire::{Event, Gap};
+
+/// 200 with JSON that no cache keeps.
+pub(crate) fn json(value: &impl Serialize) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "application/json"))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body(serde_json::to_string(value).unwrap_or_default())
+}
+
+pub(crate) fn event(event: &Event) -> Value {
+    let mut object = Map::new();
+    object.insert("id".into(), event.id().to_string().into());
+    object.insert("topic".into(), event.topic().as_str().into());
+    if let Some(event_type) = event.event_type() {
+        object.insert("event".into(), event_type.as_str().into());
+    }
+    object.insert("data".into(), event.data().into());
+    object.into()
+}
+
+pub(crate) fn gap(gap: &Gap) -> Value {
+    serde_json::to_value(gap).unwrap_or_default()
+}
+
+pub(crate) fn session(info: &SessionInfo, node: &str) -> Value {
+    json!({
+        "id": info.id.as_str(),
+        "user": info.user.as_ref().map(|user| user.as_str()),
+        "selectors": info.selectors.iter().map(|selector| selector.as_str()).collect::<Vec<_>>(),
+        "remote": info.remote.map(|address| address.to_string()),
+        "connected_at": info.connected_at,
+        "node": node,
+    })
+}
+
+/// One line of the list of topics.
+pub(crate) fn topic_line(topic: &str, sessions: usize, info: Option<&TopicInfo>) -> Value {
+    json!({
+        "topic": topic,
+        "sessions": sessions,
+        "events": info.map_or(0, |info| info.events),
+        "last_id": info.map(|info| info.last_id.to_string()),
+    })
+}
+
+/// A list under a name, with where to go on if it was cut.
+pub(crate) fn page(name: &str, items: Vec<Value>, next: Option<String>) -> HttpResponse {
+    let mut object = Map::new();
+    object.insert(name.to_owned(), items.into());
+    if let Some(next) = next {
+        object.insert("next".into(), next.into());
+    }
+    json(&object)
+}

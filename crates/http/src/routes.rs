@@ -1,0 +1,76 @@
+//! Which path leads where.
+
+use actix_web::{
+    HttpRequest, HttpResponse, Resource,
+    dev::ServiceResponse,
+    http::{StatusCode, header},
+    web::{self, ServiceConfig, delete, get, post},
+};
+
+use crate::{admin, assets, poll, probes, problem::Problem, publish, state::State, subscribe};
+
+/// Adds every route.
+pub(crate) fn configure(config: &mut ServiceConfig) {
+    let resource = |path: &'static str, allow: &'static str| {
+        web::resource(path).default_service(web::to(move || async move { wrong_method(allow) }))
+    };
+    let add = |config: &mut ServiceConfig, resource: Resource| {
+        config.service(resource);
+    };
+    add(config, resource("/", "GET").route(get().to(assets::page)));
+    add(config, resource("/assets/{name}", "GET").route(get().to(assets::asset)));
+    add(config, resource("/events", "GET").route(get().to(subscribe::events)));
+    add(config, resource("/topics/{topic:.*}/events", "GET").route(get().to(subscribe::topic_events)));
+    add(config, resource("/poll", "GET").route(get().to(poll::poll)));
+    add(config, resource("/health", "GET").route(get().to(probes::health)));
+    add(config, resource("/ready", "GET").route(get().to(probes::ready)));
+    add(config, resource("/metrics", "GET").route(get().to(probes::metrics)));
+
+    let v1 = |path: &str, allow: &'static str| {
+        web::resource(format!("/admin/v1{path}")).default_service(web::to(move || async move { wrong_method(allow) }))
+    };
+    add(config, v1("/publish", "POST").route(post().to(publish::publish)));
+    add(config, v1("/publish/batch", "POST").route(post().to(publish::batch)));
+    add(config, v1("/broadcast", "POST").route(post().to(admin::direct::to_all)));
+    add(config, v1("/stats", "GET").route(get().to(admin::stats::stats)));
+    add(config, v1("/nodes", "GET").route(get().to(admin::stats::nodes)));
+    add(config, v1("/topics", "GET").route(get().to(admin::topics::list)));
+    let history = v1("/topics/{topic:.*}/history", "GET, DELETE").route(get().to(admin::topics::history));
+    add(config, history.route(delete().to(admin::topics::clear)));
+    add(config, v1("/topics/{topic:.*}/sessions", "GET").route(get().to(admin::sessions::of_topic)));
+    add(config, v1("/topics/{topic:.*}", "GET").route(get().to(admin::topics::show)));
+    add(config, v1("/sessions", "GET").route(get().to(admin::sessions::list)));
+    add(config, v1("/sessions/{id}/events", "POST").route(post().to(admin::direct::to_session)));
+    let session = v1("/sessions/{id}", "GET, DELETE").route(get().to(admin::sessions::show));
+    add(config, session.route(delete().to(admin::sessions::disconnect)));
+    add(config, v1("/users/{id}/events", "POST").route(post().to(admin::direct::to_user)));
+    add(config, v1("/users/{id}/sessions", "DELETE").route(delete().to(admin::sessions::disconnect_user)));
+    config.default_service(web::to(|| async { Err::<HttpResponse, _>(Problem::not_found("no such path")) }));
+}
+
+fn wrong_method(allow: &'static str) -> HttpResponse {
+    use actix_web::ResponseError;
+    let mut response = Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("only {allow} here")).error_response();
+    response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allow));
+    response
+}
+
+/// Counts a request by the pattern of its route, never by its path, which a client may choose.
+pub(crate) fn count<B>(response: &ServiceResponse<B>) {
+    if let Some(state) = response.request().app_data::<web::Data<State>>() {
+        let route = route(response.request());
+        state.hub().metrics().http_requests(route, response.status().as_u16()).inc();
+    }
+}
+
+fn route(request: &HttpRequest) -> &'static str {
+    const KNOWN: [&str; 22] = [
+        "/", "/assets/{name}", "/events", "/topics/{topic:.*}/events", "/poll", "/health", "/ready", "/metrics",
+        "/admin/v1/publish", "/admin/v1/publish/batch", "/admin/v1/broadcast", "/admin/v1/stats", "/admin/v1/nodes",
+        "/admin/v1/topics", "/admin/v1/topics/{topic:.*}/history", "/admin/v1/topics/{topic:.*}/sessions",
+        "/admin/v1/topics/{topic:.*}", "/admin/v1/sessions", "/admin/v1/sessions/{id}/events",
+        "/admin/v1/sessions/{id}", "/admin/v1/users/{id}/events", "/admin/v1/users/{id}/sessions",
+    ];
+    let pattern = request.match_pattern();
+    KNOWN.into_iter().find(|known| pattern.as_deref() == Some(known)).unwrap_or("other")
+}

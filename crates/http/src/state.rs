@@ -1,0 +1,21 @@
+//! What the handlers of one worker thread share.
+
+use std::{sync::Arc, time::Instant};
+
+use towncrier_actors::{Hub, Worker};
+
+use crate::{Options, admission::Admission};
+
+/// Lives on its thread; see [`Worker`].
+pub(crate) struct State {
+    pub(crate) worker: Worker,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) options: Arc<Options>,
+    pub(crate) started: Instant,
+}
+
+impl State {
+    pub(crate) fn hub(&self) -> &Hub {
+        self.worker.hub()
+    }
+}

@@ -1,0 +1,303 @@
+//! Every key, once: its name, type, default, bounds and meaning. The typed structs, the reading, the messages and
+//! `configs/default.toml` all come from this list.
+
+use std::{net::SocketAddr, time::Duration};
+
+use towncrier_telemetry::logging;
+use towncrier_wire::limits;
+
+use super::{
+    namespaces::Namespace,
+    value::{Kind, Setting},
+};
+
+/// One key.
+#[derive(Debug)]
+pub(crate) struct Key {
+    /// Its full name: `session.heartbeat`.
+    pub(crate) name: &'static str,
+    /// Its default, as in the environment.
+    pub(crate) default: &'static str,
+    /// What it means, a line each.
+    pub(crate) doc: &'static [&'static str],
+    /// What it takes.
+    pub(crate) kind: Kind,
+}
+
+/// A group of keys with the same first part.
+#[derive(Debug)]
+pub(crate) struct Section {
+    /// That first part.
+    pub(crate) name: &'static str,
+    /// What the group is about.
+    pub(crate) doc: &'static [&'static str],
+    /// Its keys.
+    pub(crate) keys: &'static [Key],
+}
+
+/// All keys.
+pub(crate) fn keys() -> impl Iterator<Item = &'static Key> + Clone {
+    SECTIONS.iter().flat_map(|section| section.keys)
+}
+
+/// The key of this name.
+pub(crate) fn key(name: &str) -> Option<&'static Key> {
+    keys().find(|key| key.name == name)
+}
+
+macro_rules! settings {
+    ($(
+        $(#[doc = $section_doc:literal])+
+        $path:literal $section:ident: $Section:ident {
+            $(
+                $(#[doc = $doc:literal])+
+                $key:literal $field:ident: $type:ty = $default:literal, $kind:expr;
+            )+
+        }
+    )+) => {
+        /// Every section, in the order of `configs/default.toml`.
+        pub(crate) const SECTIONS: &[Section] = &[$(Section {
+            name: $path,
+            doc: &[$($section_doc),+],
+            keys: &[$(Key {
+                name: concat!($path, ".", $key),
+                default: $default,
+                doc: &[$($doc),+],
+                kind: $kind,
+            }),+],
+        }),+];
+
+        /// A configuration that is complete and consistent.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub(crate) struct Config {
+            $($(#[doc = $section_doc])+ pub(crate) $section: $Section,)+
+            /// Topic prefixes with options of their own.
+            pub(crate) namespaces: Vec<Namespace>,
+        }
+
+        $(
+            $(#[doc = $section_doc])+
+            #[derive(Clone, Debug, PartialEq, Eq)]
+            #[allow(dead_code, reason = "serve reads them once it is wired")]
+            pub(crate) struct $Section {
+                $($(#[doc = $doc])+ pub(crate) $field: $type,)+
+            }
+        )+
+
+        impl Config {
+            /// The typed form of what `read` gives for each name.
+            pub(crate) fn from_settings(
+                read: impl Fn(&'static str) -> Setting,
+                namespaces: Vec<Namespace>,
+            ) -> Self {
+                Self {
+                    $($section: $Section {
+                        $($field: typed(concat!($path, ".", $key), &read),)+
+                    },)+
+                    namespaces,
+                }
+            }
+        }
+    };
+}
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+const fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+settings! {
+    /// The HTTP side.
+    "http" http: Http {
+        /// Where to listen. Without authentication only a loopback address is allowed: see auth.open_to_network.
+        "listen" listen: SocketAddr = "127.0.0.1:8080", Kind::Address;
+        /// Worker threads; 0 is one for each core.
+        "workers" workers: Option<usize> = "0", Kind::Count(0, limits::WORKERS_MAX as u64);
+        /// Most connections at once; more are told to come back later.
+        "max_connections" max_connections: usize = "100000", Kind::Count(1, 10_000_000);
+        /// Most connections at once from one address; 0 is no limit but the one above.
+        "max_connections_per_address" max_connections_per_address: Option<usize> = "0", Kind::Count(0, 10_000_000);
+        /// How long a client may take to send the head of a request.
+        "request_head_timeout" request_head_timeout: Duration = "5s", Kind::Time(ms(100), s(5 * MINUTE));
+        /// How long a client may take to send the body of a request.
+        "request_body_timeout" request_body_timeout: Duration = "10s", Kind::Time(ms(100), s(5 * MINUTE));
+        /// Longest body of a request. At least limits.data_bytes.
+        "body_bytes" body_bytes: usize = "8MiB", Kind::Bytes(KIB, GIB);
+        /// How long a client may leave what it was sent unacknowledged before its connection is dropped.
+        "tcp_user_timeout" tcp_user_timeout: Duration = "20s", Kind::Time(ms(100), s(10 * MINUTE));
+        /// The kernel's send buffer of each connection: what a slow reader may have waiting there.
+        "send_buffer" send_buffer: usize = "64KiB", Kind::Bytes(4 * KIB, 16 * MIB);
+        /// Connections that the kernel may hold until they are accepted.
+        "backlog" backlog: u32 = "4096", Kind::Count(1, 65_535);
+    }
+    /// This process among the others.
+    "node" node: Node {
+        /// The name of this node, different from every other's; empty is a random one at each start.
+        "id" id: Option<String> = "", Kind::Name(64);
+    }
+    /// What joins nodes and holds the history.
+    "backplane" backplane: Backplane {
+        /// Where it is: "embedded" is this process alone, its history gone when it stops.
+        "kind" kind: BackplaneKind = "embedded", Kind::Choice(&["embedded"], &["redis"]);
+        /// Slices of all topics that are ordered by themselves.
+        "partitions" partitions: usize = "1", Kind::Count(1, limits::PARTITIONS_MAX as u64);
+    }
+    /// What is kept for sessions that come back.
+    "history" history: History {
+        /// Most events kept of each topic.
+        "events" events: usize = "200", Kind::Count(1, 1_000_000);
+        /// How long an event is kept.
+        "age" age: Duration = "1h", Kind::Time(ms(100), s(365 * DAY));
+        /// Most bytes kept by this node, over all topics.
+        "bytes" bytes: usize = "256MiB", Kind::Bytes(64 * KIB, 1024 * GIB);
+        /// Most topics with a history.
+        "topics" topics: usize = "1000000", Kind::Count(1, 100_000_000);
+    }
+    /// Subscribers' connections.
+    "session" session: Session {
+        /// A heartbeat goes out when nothing else has for so long.
+        "heartbeat" heartbeat: Duration = "15s", Kind::Time(ms(100), s(HOUR));
+        /// When clients reconnect after a lost connection; each is told from 0.5 to 1.5 times of it.
+        "retry" retry: Duration = "3s", Kind::Time(ms(10), s(HOUR));
+        /// A session is ended after so long, to resume elsewhere; 0s is never.
+        "max_lifetime" max_lifetime: Option<Duration> = "0s", Kind::TimeOrNone(ms(100), s(365 * DAY));
+        /// How many bytes a session may lag behind. At least limits.data_bytes and 64KiB.
+        "outbox_bytes" outbox_bytes: usize = "1MiB", Kind::Bytes(64 * KIB, GIB);
+        /// How many events a session may lag behind.
+        "outbox_events" outbox_events: usize = "10000", Kind::Count(1, 10_000_000);
+        /// How many direct events may wait for a session.
+        "direct_events" direct_events: usize = "256", Kind::Count(1, 1_000_000);
+        /// What happens to a session that lags further: it is disconnected to resume from the history, or it gets the
+        /// newest event of each topic and a gap that tells of the rest.
+        "slow" slow: Slow = "disconnect", Kind::Choice(&["disconnect", "conflate"], &[]);
+    }
+    /// What a request may hold.
+    "limits" limits: Limits {
+        /// Longest data of an event.
+        "data_bytes" data_bytes: usize = "256KiB", Kind::Bytes(1, limits::DATA_BYTES_MAX as u64);
+        /// Most events of one batch.
+        "batch_events" batch_events: usize = "1000", Kind::Count(1, 10_000);
+        /// Most selectors of one session.
+        "selectors" selectors: usize = "100", Kind::Count(1, limits::SELECTORS_MAX as u64);
+    }
+    /// Publishing.
+    "publish" publish: Publish {
+        /// How long an idempotency key is remembered.
+        "idempotency_age" idempotency_age: Duration = "10m", Kind::Time(ms(100), s(7 * DAY));
+        /// How many idempotency keys are remembered; the oldest are forgotten first.
+        "idempotency_keys" idempotency_keys: usize = "100000", Kind::Count(1, 100_000_000);
+        /// Bytes that may wait for the backplane; more publishes are refused. At least limits.data_bytes.
+        "inflight_bytes" inflight_bytes: usize = "64MiB", Kind::Bytes(KIB, 64 * GIB);
+        /// How long the backplane may take before a publish has failed.
+        "timeout" timeout: Duration = "5s", Kind::Time(ms(10), s(5 * MINUTE));
+    }
+    /// Who may do what.
+    "auth" auth: Auth {
+        /// "open" asks nobody who they are.
+        "mode" mode: AuthMode = "open", Kind::Choice(&["open"], &["jwt"]);
+        /// Whether a hub that asks nobody may listen on an address that is not loopback.
+        "open_to_network" open_to_network: bool = "false", Kind::Flag;
+    }
+    /// The log, on standard error.
+    "log" log: Log {
+        /// A level (off, error, warn, info, debug, trace), and levels for single targets: info,towncrier_http=debug.
+        "level" level: String = "info", Kind::LogFilter;
+        /// "auto" is "human" on a terminal and "json" otherwise.
+        "format" format: logging::Format = "auto", Kind::Choice(&["auto", "human", "json"], &[]);
+    }
+    /// Stopping.
+    "shutdown" shutdown: Shutdown {
+        /// How long streams may take to end after SIGTERM or SIGINT.
+        "timeout" timeout: Duration = "10s", Kind::Time(ms(100), s(10 * MINUTE));
+    }
+}
+
+/// Which backplane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BackplaneKind {
+    /// In this process.
+    Embedded,
+}
+
+/// What happens to a session that lags past its outbox's bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slow {
+    /// The stream ends; the client resumes from the history.
+    Disconnect,
+    /// The newest event of each topic is kept, the rest told by a gap.
+    Conflate,
+}
+
+/// How clients prove who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AuthMode {
+    /// Not at all.
+    Open,
+}
+
+/// A type that a field of the configuration may have.
+pub(crate) trait FromSetting: Sized {
+    /// Nothing if the key was declared with a kind that does not fit the type.
+    fn from_setting(setting: &Setting) -> Option<Self>;
+}
+
+fn typed<T: FromSetting>(key: &'static str, read: impl Fn(&'static str) -> Setting) -> T {
+    let setting = read(key);
+    T::from_setting(&setting).unwrap_or_else(|| panic!("{key} is declared with a kind that does not fit its type"))
+}
+
+macro_rules! from_setting {
+    ($($type:ty: $pattern:pat => $value:expr;)+) => {
+        $(impl FromSetting for $type {
+            fn from_setting(setting: &Setting) -> Option<Self> {
+                match setting {
+                    $pattern => $value,
+                    _ => None,
+                }
+            }
+        })+
+    };
+}
+
+from_setting! {
+    bool: Setting::Flag(flag) => Some(*flag);
+    usize: Setting::Count(number) | Setting::Bytes(number) => usize::try_from(*number).ok();
+    u32: Setting::Count(number) => u32::try_from(*number).ok();
+    Duration: Setting::Time(time) => Some(*time);
+    SocketAddr: Setting::Address(address) => Some(*address);
+    String: Setting::Text(text) => Some(text.clone());
+    Option<usize>: Setting::Count(number) => usize::try_from(*number).ok().map(|number| (number > 0).then_some(number));
+    Option<Duration>: Setting::Time(time) => Some((!time.is_zero()).then_some(*time));
+    Option<String>: Setting::Text(text) => Some((!text.is_empty()).then(|| text.clone()));
+}
+
+macro_rules! from_word {
+    ($($type:ty { $($word:literal => $value:expr,)+ })+) => {
+        $(impl FromSetting for $type {
+            fn from_setting(setting: &Setting) -> Option<Self> {
+                let Setting::Text(text) = setting else { return None };
+                match text.as_str() {
+                    $($word => Some($value),)+
+                    _ => None,
+                }
+            }
+        })+
+    };
+}
+
+from_word! {
+    BackplaneKind { "embedded" => Self::Embedded, }
+    Slow { "disconnect" => Self::Disconnect, "conflate" => Self::Conflate, }
+    AuthMode { "open" => Self::Open, }
+    logging::Format { "auto" => Self::Auto, "human" => Self::Human, "json" => Self::Json, }
+}

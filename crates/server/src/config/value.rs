@@ -1,0 +1,325 @@
+//! What values look like: their kinds, how they are read, and how they are shown.
+
+use std::{fmt, net::SocketAddr, time::Duration};
+
+use config::ValueKind;
+use towncrier_telemetry::logging;
+
+/// What a key takes. Bounds are inclusive.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// `true` or `false`.
+    Flag,
+    /// A whole number.
+    Count(u64, u64),
+    /// A number of bytes: `65536`, `"256KiB"`, `"64KB"`.
+    Bytes(u64, u64),
+    /// A time: `"250ms"`, `"15s"`, `"5m"`, `"1h"`, `"1d"`.
+    Time(Duration, Duration),
+    /// A time, or zero for none.
+    TimeOrNone(Duration, Duration),
+    /// An IP address and a port.
+    Address,
+    /// At most so many of the characters `A-Z a-z 0-9 . _ ~ -`, or nothing.
+    Name(usize),
+    /// A filter for logs.
+    LogFilter,
+    /// One of some words; the second list holds words that other builds know.
+    Choice(&'static [&'static str], &'static [&'static str]),
+}
+
+/// A value that has been read and is within its bounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Setting {
+    Flag(bool),
+    Count(u64),
+    Bytes(u64),
+    Time(Duration),
+    Address(SocketAddr),
+    Text(String),
+}
+
+impl Kind {
+    /// Reads a value out of a file, where numbers and flags must be written as such.
+    ///
+    /// # Errors
+    /// With a sentence that follows the name of the key.
+    pub(crate) fn read(&self, value: &ValueKind) -> Result<Setting, String> {
+        match (self, value) {
+            (Self::Flag, ValueKind::Boolean(flag)) => Ok(Setting::Flag(*flag)),
+            (Self::Count(..) | Self::Bytes(..), ValueKind::I64(number)) => {
+                let in_bounds = u64::try_from(*number).ok().map(|number| self.number(number));
+                let setting = in_bounds.ok_or_else(|| self.must_be(number))?;
+                self.bounded(setting, number)
+            }
+            (Self::Flag | Self::Count(..), ValueKind::String(text)) => Err(self.must_be(format_args!("{text:?}"))),
+            (_, ValueKind::String(text)) => self.read_text(text),
+            (_, other) => Err(self.must_be(describe(other))),
+        }
+    }
+
+    /// Reads a value out of the environment, where all is text.
+    ///
+    /// # Errors
+    /// With a sentence that follows the name of the key.
+    pub(crate) fn read_text(&self, text: &str) -> Result<Setting, String> {
+        let shown = format!("{text:?}");
+        let setting = match self {
+            Self::Flag => text.parse().ok().map(Setting::Flag),
+            Self::Count(..) => parse_digits(text).map(Setting::Count),
+            Self::Bytes(..) => parse_bytes(text).map(Setting::Bytes),
+            Self::Time(..) | Self::TimeOrNone(..) => parse_duration(text).map(Setting::Time),
+            Self::Address => text.parse().ok().map(Setting::Address),
+            Self::Name(most) => {
+                (text.len() <= *most && text.bytes().all(is_name_byte)).then(|| Setting::Text(text.to_owned()))
+            }
+            Self::LogFilter => {
+                logging::check_filter(text).map_err(|error| error.to_string())?;
+                Some(Setting::Text(text.to_owned()))
+            }
+            Self::Choice(_, elsewhere) if elsewhere.contains(&text) => {
+                return Err(format!("{shown} is not in this build; {}", self.must_be(&shown)));
+            }
+            Self::Choice(words, _) => words.contains(&text).then(|| Setting::Text(text.to_owned())),
+        };
+        let setting = setting.ok_or_else(|| self.must_be(&shown))?;
+        self.bounded(setting, shown)
+    }
+
+    fn number(&self, number: u64) -> Setting {
+        match self {
+            Self::Bytes(..) => Setting::Bytes(number),
+            _ => Setting::Count(number),
+        }
+    }
+
+    fn bounded(&self, setting: Setting, shown: impl fmt::Display) -> Result<Setting, String> {
+        let inside = match (self, &setting) {
+            (Self::Count(least, most), Setting::Count(number)) | (Self::Bytes(least, most), Setting::Bytes(number)) => {
+                (least..=most).contains(&number)
+            }
+            (Self::TimeOrNone(..), Setting::Time(time)) if time.is_zero() => true,
+            (Self::Time(least, most) | Self::TimeOrNone(least, most), Setting::Time(time)) => {
+                (least..=most).contains(&time)
+            }
+            _ => true,
+        };
+        if inside { Ok(setting) } else { Err(self.must_be(shown)) }
+    }
+
+    fn must_be(&self, found: impl fmt::Display) -> String {
+        format!("must be {self}, not {found}")
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag => f.write_str("true or false"),
+            Self::Count(least, most) => write!(f, "a whole number from {least} to {most}"),
+            Self::Bytes(least, most) => {
+                write!(
+                    f,
+                    "a size from {} to {}, such as 256KiB",
+                    ShowBytes(*least),
+                    ShowBytes(*most)
+                )
+            }
+            Self::Time(least, most) => {
+                write!(f, "a time from {} to {}", ShowTime(*least), ShowTime(*most))
+            }
+            Self::TimeOrNone(least, most) => {
+                write!(
+                    f,
+                    "a time from {} to {}, or 0s for none",
+                    ShowTime(*least),
+                    ShowTime(*most)
+                )
+            }
+            Self::Address => f.write_str("an IP address and a port, such as 127.0.0.1:8080"),
+            Self::Name(most) => write!(f, "at most {most} of the characters A-Z a-z 0-9 . _ ~ -"),
+            Self::LogFilter => f.write_str("a level, and levels for single targets: info,towncrier_http=debug"),
+            Self::Choice(words, _) => {
+                for (position, word) in words.iter().enumerate() {
+                    write!(f, "{}{word:?}", if position == 0 { "" } else { " or " })?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Setting {
+    /// As it is written in TOML.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(flag) => write!(f, "{flag}"),
+            Self::Count(number) => write!(f, "{number}"),
+            Self::Bytes(bytes) => write!(f, "\"{}\"", ShowBytes(*bytes)),
+            Self::Time(time) => write!(f, "\"{}\"", ShowTime(*time)),
+            Self::Address(address) => write!(f, "\"{address}\""),
+            // No kind of text allows a character that TOML would have escaped otherwise than Rust.
+            Self::Text(text) => write!(f, "{text:?}"),
+        }
+    }
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"._~-".contains(&byte)
+}
+
+/// What a value is that is not what it should be.
+pub(crate) fn describe(value: &ValueKind) -> String {
+    match value {
+        ValueKind::Nil => "nothing".into(),
+        ValueKind::Table(_) => "a table".into(),
+        ValueKind::Array(_) => "a list".into(),
+        ValueKind::String(text) => format!("{text:?}"),
+        other => other.to_string(),
+    }
+}
+
+fn parse_digits(text: &str) -> Option<u64> {
+    // `parse` alone would take a sign.
+    text.bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| text.parse().ok())?
+}
+
+fn split_unit(text: &str) -> Option<(u64, &str)> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    Some((parse_digits(number)?, unit))
+}
+
+const TIME_UNITS: &[(&str, u64)] = &[
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1000),
+    ("ms", 1),
+];
+
+const BYTE_UNITS: &[(&str, u64)] = &[
+    ("TiB", 1 << 40),
+    ("TB", 1_000_000_000_000),
+    ("GiB", 1 << 30),
+    ("GB", 1_000_000_000),
+    ("MiB", 1 << 20),
+    ("MB", 1_000_000),
+    ("KiB", 1 << 10),
+    ("KB", 1000),
+    ("", 1),
+];
+
+/// Reads `250ms`, `15s`, `5m`, `1h` or `1d`.
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
+    let (number, unit) = split_unit(text)?;
+    let (_, millis) = TIME_UNITS.iter().find(|(name, _)| *name == unit)?;
+    number.checked_mul(*millis).map(Duration::from_millis)
+}
+
+/// Reads `65536`, `256KiB` or `64KB`.
+pub(crate) fn parse_bytes(text: &str) -> Option<u64> {
+    let (number, unit) = split_unit(text)?;
+    let (_, bytes) = BYTE_UNITS.iter().find(|(name, _)| *name == unit)?;
+    number.checked_mul(*bytes)
+}
+
+/// Shows bytes with the largest unit that leaves a whole number.
+pub(crate) struct ShowBytes(pub(crate) u64);
+
+impl fmt::Display for ShowBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let binary = |unit: &str| unit.is_empty() || unit.contains('i');
+        show(
+            f,
+            self.0,
+            BYTE_UNITS.iter().copied().filter(|(unit, _)| binary(unit)),
+            "",
+        )
+    }
+}
+
+/// Shows a time with the largest unit that leaves a whole number.
+pub(crate) struct ShowTime(pub(crate) Duration);
+
+impl fmt::Display for ShowTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
+        show(f, millis, TIME_UNITS.iter().copied(), "s")
+    }
+}
+
+fn show(
+    f: &mut fmt::Formatter<'_>,
+    value: u64,
+    mut units: impl Iterator<Item = (&'static str, u64)>,
+    unit_of_zero: &str,
+) -> fmt::Result {
+    let fits = units.find(|(_, size)| value > 0 && value.is_multiple_of(*size));
+    let (unit, size) = fits.unwrap_or((unit_of_zero, 1));
+    write!(f, "{}{unit}", value / size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes_are_read_and_shown() {
+        for (text, millis) in [
+            ("0s", 0),
+            ("250ms", 250),
+            ("15s", 15_000),
+            ("5m", 300_000),
+            ("1h", 3_600_000),
+            ("1d", 86_400_000),
+        ] {
+            let time = parse_duration(text).expect(text);
+            assert_eq!(time, Duration::from_millis(millis));
+            assert_eq!(ShowTime(time).to_string(), text);
+        }
+        for (text, bytes) in [
+            ("0", 0),
+            ("7", 7),
+            ("256KiB", 256 << 10),
+            ("1MiB", 1 << 20),
+            ("2TiB", 2 << 40),
+        ] {
+            assert_eq!(parse_bytes(text), Some(bytes));
+            assert_eq!(ShowBytes(bytes).to_string(), text);
+        }
+        assert_eq!(parse_bytes("64KB"), Some(64_000));
+        assert_eq!(ShowTime(Duration::from_secs(90)).to_string(), "90s");
+        for bad in [
+            "",
+            "s",
+            "15",
+            "-1s",
+            "+1s",
+            "1.5s",
+            "15 s",
+            "15S",
+            "1h30m",
+            "99999999999999999999s",
+            "99999999999999999d",
+        ] {
+            assert_eq!(parse_duration(bad), None, "{bad}");
+        }
+        for bad in [
+            "",
+            "KiB",
+            "-1",
+            "+1",
+            "1.5MiB",
+            "1 MiB",
+            "1kib",
+            "1M",
+            "99999999999999999999",
+            "99999999TiB",
+        ] {
+            assert_eq!(parse_bytes(bad), None, "{bad}");
+        }
+    }
+}

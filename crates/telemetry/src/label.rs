@@ -1,0 +1,221 @@
+//! Labels with a closed list of values, and counters that are resolved for each value beforehand.
+
+use std::{fmt, marker::PhantomData};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelSetEncoder, LabelValueEncoder},
+    metrics::{counter::Counter, family::Family},
+};
+
+/// A label whose values are the variants of an enum, so that the number of time series is known at compile time.
+pub trait Label: Copy + fmt::Debug + 'static {
+    /// The name of the label.
+    const NAME: &'static str;
+    /// Every value, in the order of [`Label::index`].
+    const ALL: &'static [Self];
+
+    /// The value as it stands in the exposition.
+    fn value(self) -> &'static str;
+    /// The position in [`Label::ALL`].
+    fn index(self) -> usize;
+}
+
+macro_rules! label {
+    ($(#[$doc:meta])* $name:ident($label:literal) { $($(#[$variant_doc:meta])* $variant:ident = $value:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)+
+        }
+
+        impl Label for $name {
+            const NAME: &'static str = $label;
+            const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            fn value(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $value,)+
+                }
+            }
+
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+
+label! {
+    /// Why a session ended: the reasons of the `close` event, and those that the client cannot be told.
+    CloseReason("reason") {
+        /// The client went away.
+        Client = "client",
+        /// Writing to the client failed: reset, or no acknowledgement within `http.tcp_user_timeout`.
+        Unreachable = "unreachable",
+        /// The hub is stopping.
+        Shutdown = "shutdown",
+        /// The session lagged past its outbox's bound.
+        Slow = "slow",
+        /// `session.max_lifetime` has passed.
+        MaxLifetime = "max_lifetime",
+        /// An administrator ended it for good.
+        Disconnected = "disconnected",
+        /// The hub lost track of what the session had and has it resume.
+        Resync = "resync",
+        /// A fault of the hub.
+        Failed = "failed",
+    }
+}
+
+label! {
+    /// What became of a publish.
+    PublishResult("result") {
+        /// Stored in the backplane.
+        Stored = "stored",
+        /// Its idempotency key had been seen.
+        Duplicate = "duplicate",
+        /// The request was bad, or a limit was hit.
+        Refused = "refused",
+        /// The backplane did not take it.
+        Failed = "failed",
+    }
+}
+
+label! {
+    /// Where replayed events came from.
+    ReplaySource("source") {
+        /// This node's own ring.
+        Ring = "ring",
+        /// The backplane's history.
+        Backplane = "backplane",
+    }
+}
+
+label! {
+    /// The reasons of the `gap` event.
+    GapReason("reason") {
+        /// Older than the history holds.
+        Expired = "expired",
+        /// The backplane lost its history.
+        BackplaneLost = "backplane_lost",
+        /// The client's cursor means nothing here.
+        UnknownCursor = "unknown_cursor",
+        /// A policy dropped events.
+        Dropped = "dropped",
+    }
+}
+
+label! {
+    /// Why events were not delivered to a session that wanted them.
+    DropReason("reason") {
+        /// The session lagged and was disconnected to resume from history.
+        Slow = "slow",
+        /// The session lagged and only the newest event of each topic was kept.
+        Conflated = "conflated",
+        /// The session's queue of direct events was full.
+        DirectFull = "direct_full",
+        /// A worker thread was too far behind to be handed more.
+        WorkerBehind = "worker_behind",
+    }
+}
+
+label! {
+    /// Why a connection was refused.
+    RefusedReason("reason") {
+        /// `http.max_connections` was reached.
+        Total = "total",
+        /// `http.max_connections_per_address` was reached.
+        Address = "address",
+        /// The hub is stopping.
+        Draining = "draining",
+    }
+}
+
+label! {
+    /// The kinds of actors.
+    Actor("actor") {
+        /// One subscriber connection.
+        Session = "session",
+        /// One worker's rooms and cohorts.
+        Rooms = "rooms",
+        /// The rings of encoded events.
+        History = "history",
+        /// Who is connected.
+        Registry = "registry",
+        /// The owner of the backplane.
+        Bridge = "bridge",
+    }
+}
+
+/// One counter for each value of a label.
+///
+/// All of them exist from the start: a scrape shows zeros rather than absent series, and counting takes neither a lock
+/// nor a look-up.
+#[derive(Clone, Debug)]
+pub struct Counters<L> {
+    by_index: Box<[Counter]>,
+    label: PhantomData<L>,
+}
+
+impl<L: Label> Counters<L> {
+    /// The counter for `value`.
+    #[must_use]
+    pub fn of(&self, value: L) -> &Counter {
+        &self.by_index[value.index()]
+    }
+
+    /// The sum over all values of the label.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.by_index.iter().map(Counter::get).sum()
+    }
+
+    pub(crate) fn new() -> (Self, Family<LabelSet, Counter>) {
+        let family = Family::<LabelSet, Counter>::default();
+        let by_index = L::ALL
+            .iter()
+            .map(|value| {
+                family.get_or_create_owned(&LabelSet {
+                    name: L::NAME,
+                    value: value.value(),
+                })
+            })
+            .collect();
+        (
+            Self {
+                by_index,
+                label: PhantomData,
+            },
+            family,
+        )
+    }
+}
+
+/// A single label, both sides of which are in the program's text.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct LabelSet {
+    name: &'static str,
+    value: &'static str,
+}
+
+impl EncodeLabelSet for LabelSet {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        encode_label(encoder, self.name, &self.value)
+    }
+}
+
+/// Writes one `name="value"`.
+pub(crate) fn encode_label(
+    encoder: &mut LabelSetEncoder<'_>,
+    name: &str,
+    value: &impl EncodeLabelValue,
+) -> fmt::Result {
+    use std::fmt::Write as _;
+
+    let mut label = encoder.encode_label();
+    let mut key = label.encode_label_key()?;
+    key.write_str(name)?;
+    let mut encoded: LabelValueEncoder<'_> = key.encode_label_value()?;
+    value.encode(&mut encoded)?;
+    encoded.finish()
+}

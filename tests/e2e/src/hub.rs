@@ -1,0 +1,306 @@
+//! A running hub.
+
+use std::{
+    fmt::Write as _,
+    fs::{self, File},
+    net::{SocketAddr, TcpStream},
+    path::PathBuf,
+    process::{Child, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{Response, SOON, Subscribe, Subscriber, encode, http, ports, process};
+
+const ATTEMPTS: usize = 5;
+
+/// A hub about to start.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder {
+    arguments: &'static [&'static str],
+    settings: Vec<(String, String)>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            arguments: &["serve"],
+            settings: Vec::new(),
+        }
+    }
+}
+
+impl Builder {
+    /// Other arguments than `serve`.
+    pub fn arguments(mut self, arguments: &'static [&'static str]) -> Self {
+        self.arguments = arguments;
+        self
+    }
+
+    /// Sets a configuration key.
+    pub fn set(mut self, key: &str, value: &str) -> Self {
+        self.settings.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts it and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    #[track_caller]
+    #[must_use]
+    pub fn start(self) -> Hub {
+        for _ in 0..ATTEMPTS {
+            let mut hub = self.spawn();
+            if hub.becomes_ready() {
+                return hub;
+            }
+        }
+        panic!("no free port in {ATTEMPTS} attempts");
+    }
+
+    fn spawn(&self) -> Hub {
+        let addr = ports::free();
+        let serve = process::Towncrier::new(self.arguments)
+            .set("http.listen", &addr.to_string())
+            .set("http.workers", "2");
+        let serve = self
+            .settings
+            .iter()
+            .fold(serve, |serve, (key, value)| serve.set(key, value));
+        let (mut command, folder) = serve.into_parts();
+        let log = folder.path().join("log");
+        let file = File::create(&log).expect("create the log");
+        command
+            .stdout(Stdio::from(file.try_clone().expect("a second handle")))
+            .stderr(Stdio::from(file));
+        let child = command.spawn().expect("start the hub");
+        Hub {
+            addr,
+            child,
+            log,
+            settings: self.clone(),
+            _folder: folder,
+        }
+    }
+}
+
+/// A hub in a process of its own; it is killed when the test is over.
+#[derive(Debug)]
+pub struct Hub {
+    addr: SocketAddr,
+    child: Child,
+    log: PathBuf,
+    settings: Builder,
+    _folder: TempDir,
+}
+
+impl Hub {
+    /// A hub with the defaults.
+    #[track_caller]
+    #[must_use]
+    pub fn start() -> Self {
+        Builder::default().start()
+    }
+
+    /// A hub with other settings.
+    pub fn with(key: &str, value: &str) -> Builder {
+        Builder::default().set(key, value)
+    }
+
+    /// A new hub with the settings of this one, which is gone.
+    #[track_caller]
+    #[must_use]
+    pub fn restart(mut self) -> Self {
+        self.kill();
+        self.settings.clone().start()
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// A URL of this hub.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.addr)
+    }
+
+    /// A live stream of these topics.
+    #[track_caller]
+    #[must_use]
+    pub fn subscribe(&self, selectors: &[&str]) -> Subscriber {
+        self.subscription(selectors).open()
+    }
+
+    /// A subscription to these topics, not yet opened.
+    pub fn subscription(&self, selectors: &[&str]) -> Subscribe {
+        selectors
+            .iter()
+            .fold(Subscribe::to(self.addr), |subscription, selector| {
+                subscription.topic(selector)
+            })
+    }
+
+    /// Publishes data to a topic and gives the event's id.
+    #[track_caller]
+    pub fn publish(&self, topic: &str, data: &str) -> String {
+        let answer = self.send(&json!({"topic": topic, "data": data})).ok();
+        assert_eq!(answer["topic"], topic, "{answer}");
+        answer["id"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no id: {answer}"))
+            .to_owned()
+    }
+
+    /// Publishes `count` numbered events and gives their data.
+    #[track_caller]
+    pub fn publish_numbers(&self, topic: &str, count: usize) -> Vec<String> {
+        self.publish_each(topic, (1..=count).map(|number| number.to_string()).collect())
+    }
+
+    /// Publishes one event for each of these data.
+    #[track_caller]
+    pub fn publish_each(&self, topic: &str, data: Vec<String>) -> Vec<String> {
+        for part in data.chunks(100) {
+            let batch: Vec<Value> = part.iter().map(|data| json!({"topic": topic, "data": data})).collect();
+            let answers = self.post("/admin/v1/publish/batch", &batch.into()).ok();
+            let stored = answers
+                .as_array()
+                .expect("a list")
+                .iter()
+                .all(|answer| answer["id"].is_string());
+            assert!(stored, "{answers}");
+        }
+        data
+    }
+
+    /// Sends a publish request as it is.
+    #[track_caller]
+    #[must_use]
+    pub fn send(&self, body: &Value) -> Response {
+        self.post("/admin/v1/publish", body)
+    }
+
+    /// GET.
+    #[track_caller]
+    #[must_use]
+    pub fn get(&self, target: &str) -> Response {
+        http::request(self.addr, "GET", target, &[], b"")
+    }
+
+    /// DELETE.
+    #[track_caller]
+    #[must_use]
+    pub fn delete(&self, target: &str) -> Response {
+        http::request(self.addr, "DELETE", target, &[], b"")
+    }
+
+    /// POST of JSON.
+    #[track_caller]
+    #[must_use]
+    pub fn post(&self, target: &str, body: &Value) -> Response {
+        self.post_bytes(target, "application/json", body.to_string().as_bytes())
+    }
+
+    /// POST of anything.
+    #[track_caller]
+    #[must_use]
+    pub fn post_bytes(&self, target: &str, content_type: &str, body: &[u8]) -> Response {
+        http::request(self.addr, "POST", target, &[("Content-Type", content_type)], body)
+    }
+
+    /// The ids of the sessions that the registry knows for a topic.
+    #[track_caller]
+    #[must_use]
+    pub fn sessions(&self, topic: &str) -> Vec<String> {
+        let answer = self.get(&format!("/admin/v1/sessions?topic={}", encode(topic))).ok();
+        let sessions = answer["sessions"]
+            .as_array()
+            .unwrap_or_else(|| panic!("no sessions: {answer}"));
+        sessions
+            .iter()
+            .map(|session| session["id"].as_str().expect("id").to_owned())
+            .collect()
+    }
+
+    /// What it has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        let bytes = fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The memory that it has resident, in KiB.
+    #[track_caller]
+    #[must_use]
+    pub fn rss_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the hub runs");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("VmRSS");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        process::send(&self.child, signal);
+    }
+
+    /// Ends it the hard way.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("kill the hub");
+        self.child.wait().expect("wait for the hub");
+    }
+
+    /// Waits for it to end by itself.
+    #[track_caller]
+    pub fn wait_exit(&mut self, within: Duration) -> ExitStatus {
+        process::wait_exit(&mut self.child, within).unwrap_or_else(|| panic!("the hub still runs after {within:?}"))
+    }
+
+    /// False when another process took the port first.
+    #[track_caller]
+    fn becomes_ready(&mut self) -> bool {
+        let deadline = Instant::now() + SOON;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("wait for the hub") {
+                let log = self.log();
+                assert!(
+                    log.to_lowercase().contains("in use"),
+                    "the hub ended at once, {status}:\n{log}"
+                );
+                return false;
+            }
+            if TcpStream::connect(self.addr).is_ok() && self.get("/ready").status() == 200 {
+                return true;
+            }
+            assert!(Instant::now() < deadline, "the hub is not ready:\n{}", self.log());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let mut tail = String::new();
+            for line in &lines[lines.len().saturating_sub(40)..] {
+                let _ = writeln!(tail, "    {line}");
+            }
+            eprintln!("the log of the hub at {} ends with:\n{tail}", self.addr);
+        }
+    }
+}

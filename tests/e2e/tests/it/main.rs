@@ -1,0 +1,23 @@
+//! The hub as its users' programs see it: real processes, real sockets, and clients that others wrote as judges.
+//!
+//! Each test starts a hub of its own. They hold it to `docs/protocol.md`, not to how it is made.
+
+mod admin;
+mod browser;
+mod cli;
+mod clients;
+mod direct;
+mod disconnects;
+mod fanout;
+mod http;
+mod limits;
+mod payloads;
+mod poll;
+mod process;
+mod publish;
+mod refusals;
+mod resume;
+mod selectors;
+mod slow;
+mod start;
+mod subscribe;
