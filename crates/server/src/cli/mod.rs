@@ -33,6 +33,8 @@ enum Command {
     Publish(publish::PublishArgs),
     /// Print events as they come, and go on after interruptions.
     Subscribe(subscribe::SubscribeArgs),
+    /// Measure a hub on this machine, and check every delivery.
+    Loadtest(towncrier_loadtest::Args),
 }
 
 /// Where the configuration is.
@@ -55,6 +57,7 @@ pub(crate) fn main() -> ExitCode {
         Command::CheckConfig(args) => check_config::run(&args),
         Command::Publish(args) => exit(publish::run(args)),
         Command::Subscribe(args) => exit(subscribe::run(args)),
+        Command::Loadtest(args) => towncrier_loadtest::run(args).unwrap_or_else(|error| exit(Err(error))),
     }
 }
 

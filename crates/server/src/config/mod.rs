@@ -22,7 +22,12 @@ use std::{collections::BTreeSet, ffi::OsString, path::PathBuf};
 
 use config::ValueKind;
 
-pub(crate) use self::{defaults::default_toml, problem::Problems, settings::Config, value::parse_duration};
+pub(crate) use self::{
+    defaults::default_toml,
+    problem::Problems,
+    settings::{Config, Slow},
+    value::parse_duration,
+};
 use self::{
     namespaces::Namespace,
     problem::Problem,

@@ -30,7 +30,6 @@ const NAMESPACES_MAX: usize = 1000;
 
 /// A topic prefix, and what holds for its topics in place of the keys of the same names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[allow(dead_code, reason = "serve reads them once it is wired")]
 pub(crate) struct Namespace {
     /// What its topics begin with: `orders/`. No two namespaces have the same.
     pub(crate) prefix: String,

@@ -78,7 +78,6 @@ macro_rules! settings {
         $(
             $(#[doc = $section_doc])+
             #[derive(Clone, Debug, PartialEq, Eq)]
-            #[allow(dead_code, reason = "serve reads them once it is wired")]
             pub(crate) struct $Section {
                 $($(#[doc = $doc])+ pub(crate) $field: $type,)+
             }

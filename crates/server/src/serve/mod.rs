@@ -1,0 +1,106 @@
+//! The hub itself: wiring, signals, the end.
+
+mod options;
+mod surroundings;
+
+use std::{error::Error, sync::Arc, time::Duration};
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::{Instant, sleep, timeout},
+};
+use towncrier_actors::Hub;
+use towncrier_backplane::Embedded;
+use towncrier_telemetry::{Metrics, logging};
+
+use crate::config::Config;
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// How often the end looks whether the last stream has ended.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
+
+/// Runs the hub until it is told to stop.
+///
+/// # Errors
+/// If it cannot start, or an actor that it needs ended.
+pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
+    logging::init(config.log.format, &config.log.level)?;
+    surroundings::raise_descriptor_limit();
+    actix_rt::System::new().block_on(serve(config))
+}
+
+async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
+    // Before anything listens, so that a signal can never kill a hub that has clients.
+    let mut signals = Signals::new()?;
+    let metrics = Arc::new(Metrics::new(VERSION));
+    let (backplane, from_backplane) =
+        Embedded::new(options::store(config), options::SIGNAL_BYTES_MAX, Arc::new(options::wall_clock_ms));
+    let hub = Hub::start(options::actors(config), Arc::new(backplane), from_backplane, metrics);
+    let server = towncrier_http::bind(options::http(config, VERSION), &hub)?;
+    surroundings::tell_limits(config.http.max_connections);
+    for address in server.addresses() {
+        tracing::info!(%address, node = hub.options().node, version = VERSION, "listening, try http://{address}/");
+    }
+
+    let handle = server.handle();
+    let mut running = actix_rt::spawn(server.run());
+    tokio::select! {
+        name = signals.next() => tracing::info!(signal = name, "stopping"),
+        actor = hub.failed() => {
+            hub.end_sessions();
+            // What is left of the hub gets a moment to end its streams; clients resume elsewhere.
+            sleep(Duration::from_millis(200)).await;
+            return Err(format!("the {actor} actor ended, so the hub cannot go on").into());
+        }
+        ended = &mut running => {
+            ended??;
+            return Err("the server ended by itself".into());
+        }
+    }
+
+    let stop = async {
+        drain(&hub, config.shutdown.timeout).await;
+        handle.stop(true).await;
+    };
+    tokio::select! {
+        stopped = timeout(config.shutdown.timeout, stop) => {
+            if stopped.is_err() {
+                tracing::warn!("some connections did not end in time");
+            }
+        }
+        name = signals.next() => tracing::warn!(signal = name, "stopping at once"),
+    }
+    hub.stop();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Ends every stream, and waits for their clients to get the end, but leaves time for the connections to close.
+async fn drain(hub: &Hub, within: Duration) {
+    let deadline = Instant::now() + within / 2;
+    hub.begin_drain();
+    hub.end_sessions();
+    while hub.metrics().sessions_open.get() > 0 && Instant::now() < deadline {
+        sleep(DRAIN_LOOK).await;
+    }
+}
+
+/// The signals that end the hub.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! From the configuration to what each part wants to know.
+
+use std::{
+    thread::available_parallelism,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use towncrier_actors::Policies;
+use towncrier_core::{
+    rooms::{Policy, Slow},
+    store::{self, Retention},
+};
+use towncrier_wire::{Partitions, limits::WORKERS_MAX};
+
+use crate::config::{self, Config};
+
+/// Most bytes of events between the backplane and the bridge.
+pub(super) const SIGNAL_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Most bytes of events between the bridge and one worker.
+const WORKER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How long a topic is followed that nobody listens to: longer than clients take to come back.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// Milliseconds since 1970.
+pub(super) fn wall_clock_ms() -> u64 {
+    ms(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn partitions(config: &Config) -> Partitions {
+    Partitions::new(config.backplane.partitions).unwrap_or(Partitions::ONE)
+}
+
+pub(super) fn store(config: &Config) -> store::Options {
+    let retention = Retention { events: config.history.events, age_ms: ms(config.history.age) };
+    let namespaces = config.namespaces.iter().map(|namespace| {
+        let own = Retention {
+            events: namespace.history_events.unwrap_or(retention.events),
+            age_ms: namespace.history_age.map_or(retention.age_ms, ms),
+        };
+        (namespace.prefix.clone(), own)
+    });
+    store::Options {
+        partitions: partitions(config),
+        retention,
+        namespaces: namespaces.collect(),
+        bytes_max: config.history.bytes,
+        topics_max: config.history.topics,
+        idempotency_age_ms: ms(config.publish.idempotency_age),
+        idempotency_keys_max: config.publish.idempotency_keys,
+    }
+}
+
+pub(super) fn actors(config: &Config) -> towncrier_actors::Options {
+    let slow = |slow| match slow {
+        config::Slow::Disconnect => Slow::Disconnect,
+        config::Slow::Conflate => Slow::Conflate,
+    };
+    let session = &config.session;
+    let fallback =
+        Policy { slow: slow(session.slow), lag_bytes: session.outbox_bytes, lag_events: session.outbox_events };
+    let namespaces = config.namespaces.iter().map(|namespace| {
+        let own = Policy {
+            slow: namespace.slow.map_or(fallback.slow, slow),
+            lag_bytes: namespace.outbox_bytes.unwrap_or(fallback.lag_bytes),
+            lag_events: fallback.lag_events,
+        };
+        (namespace.prefix.clone(), own)
+    });
+    let most_events = config.namespaces.iter().filter_map(|namespace| namespace.history_events);
+    towncrier_actors::Options {
+        node: config.node.id.clone().unwrap_or_else(random_node),
+        heartbeat: session.heartbeat,
+        retry: session.retry,
+        max_lifetime: session.max_lifetime.unwrap_or_default(),
+        direct_events_max: session.direct_events,
+        policies: Policies { fallback, namespaces: namespaces.collect() },
+        worker_bytes_max: WORKER_BYTES_MAX,
+        cache_bytes_max: config.history.bytes,
+        cache_topic_events_max: most_events.fold(config.history.events, usize::max),
+        cache_topics_max: config.history.topics,
+        linger: LINGER,
+        publish_bytes_max: config.publish.inflight_bytes,
+        publish_timeout: config.publish.timeout,
+    }
+}
+
+pub(super) fn http(config: &Config, version: &'static str) -> towncrier_http::Options {
+    let http = &config.http;
+    let cores = || available_parallelism().map_or(1, usize::from);
+    towncrier_http::Options {
+        listen: http.listen,
+        workers: http.workers.unwrap_or_else(cores).min(WORKERS_MAX),
+        max_connections: http.max_connections,
+        max_connections_per_address: http.max_connections_per_address,
+        request_head_timeout: http.request_head_timeout,
+        request_body_timeout: http.request_body_timeout,
+        body_bytes: http.body_bytes,
+        tcp_user_timeout: http.tcp_user_timeout,
+        send_buffer: http.send_buffer,
+        backlog: http.backlog,
+        data_bytes: config.limits.data_bytes,
+        batch_events: config.limits.batch_events,
+        selectors: config.limits.selectors,
+        shutdown_timeout: config.shutdown.timeout,
+        version,
+    }
+}
+
+/// A name for a node that was given none.
+fn random_node() -> String {
+    let mut bytes = [0; 4];
+    if getrandom::fill(&mut bytes).is_err() {
+        bytes.fill_with(|| fastrand::u8(..));
+    }
+    format!("node-{:08x}", u32::from_be_bytes(bytes))
+}
