@@ -25,8 +25,8 @@ use crate::{
     History, Options, Rooms,
     fatal::Vital,
     messages::{
-        AskTopic, AskTotals, Clear, Deliver, Delivery, Feed, Follow, Forget, Join, Leave, ListTopics, Publish, Unfollow,
-        WorkerUp,
+        AskTopic, AskTotals, Clear, Deliver, Delivery, Feed, Follow, Forget, Join, Leave, ListTopics, Publish,
+        Unfollow, WorkerUp,
     },
 };
 

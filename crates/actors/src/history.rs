@@ -76,10 +76,14 @@ impl Inner {
         Ok(request.page(&plan.known, &floors, self.backplane.partitions()))
     }
 
-    async fn load(self: &Rc<Self>, topic: &Topic, after: EventId, limit: usize) -> Result<Rc<TopicRead>, BackplaneError> {
-        let serves = |(from, most, load): &(EventId, usize, Load)| {
-            (*from == after && *most == limit).then(|| load.clone())
-        };
+    async fn load(
+        self: &Rc<Self>,
+        topic: &Topic,
+        after: EventId,
+        limit: usize,
+    ) -> Result<Rc<TopicRead>, BackplaneError> {
+        let serves =
+            |(from, most, load): &(EventId, usize, Load)| (*from == after && *most == limit).then(|| load.clone());
         let under_way = self.loads.borrow().get(topic).and_then(serves);
         if let Some(load) = under_way {
             return load.await;

@@ -11,7 +11,10 @@ use std::{
 use actix::Addr;
 use bytes::{Bytes, BytesMut};
 use slab::Slab;
-use towncrier_core::{Rooms as RoomsCore, rooms::{CohortId, MemberId}};
+use towncrier_core::{
+    Rooms as RoomsCore,
+    rooms::{CohortId, MemberId},
+};
 use towncrier_telemetry::Metrics;
 use towncrier_wire::{Event, Gap, limits::BATCH_BYTES_MAX};
 
@@ -78,11 +81,7 @@ impl Local {
             address: RefCell::new(None),
             waker: Cell::new(None),
             sent_at: Cell::new(self.tick.get()),
-            out: RefCell::new(Out {
-                format,
-                polled: (format == Format::Events).then(Box::default),
-                ..Out::default()
-            }),
+            out: RefCell::new(Out { format, polled: (format == Format::Events).then(Box::default), ..Out::default() }),
         });
         entry.insert(shared.clone());
         shared

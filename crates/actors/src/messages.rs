@@ -262,8 +262,8 @@ message!(Disconnect => Option<usize>);
 /// A page of sessions, in the order of their ids.
 #[derive(Debug, Default)]
 pub struct ListSessions {
-    /// Only those that listen to this topic.
-    pub topic: Option<Topic>,
+    /// Only those that listen to this topic, or have just this pattern.
+    pub selector: Option<Selector>,
     /// Only those of this user.
     pub user: Option<Name>,
     /// The id after which the page begins.

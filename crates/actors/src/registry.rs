@@ -16,8 +16,8 @@ use crate::{
     Rooms, SessionSpec,
     fatal::Vital,
     messages::{
-        AskSession, CountListeners, CountSessions, Direct, Disconnect, EndSessions, ListListened, ListSessions, Register,
-        SendDirect, SessionInfo, SessionKey, Unregister, Who,
+        AskSession, CountListeners, CountSessions, Direct, Disconnect, EndSessions, ListListened, ListSessions,
+        Register, SendDirect, SessionInfo, SessionKey, Unregister, Who,
     },
 };
 
@@ -84,13 +84,9 @@ impl Registry {
         };
         match who {
             Who::Session(id) => add(self.sessions.get(id)?),
-            Who::User(user) => self
-                .users
-                .get(user)
-                .into_iter()
-                .flatten()
-                .filter_map(|id| self.sessions.get(id))
-                .for_each(add),
+            Who::User(user) => {
+                self.users.get(user).into_iter().flatten().filter_map(|id| self.sessions.get(id)).for_each(add)
+            }
             Who::Everyone => {
                 count = self.sessions.len();
                 for entry in self.sessions.values() {
@@ -195,7 +191,7 @@ impl Handler<ListSessions> for Registry {
     type Result = Vec<SessionInfo>;
 
     fn handle(&mut self, query: ListSessions, _: &mut Self::Context) -> Vec<SessionInfo> {
-        let ListSessions { topic, user, after, limit } = query;
+        let ListSessions { selector, user, after, limit } = query;
         let page = |ids: &mut dyn Iterator<Item = &Name>| -> Vec<SessionInfo> {
             ids.filter(|id| after.as_ref().is_none_or(|after| *id > after))
                 .filter_map(|id| Some((id, self.sessions.get(id)?)))
@@ -204,8 +200,12 @@ impl Handler<ListSessions> for Registry {
                 .map(|(id, entry)| entry.info(id))
                 .collect()
         };
-        match (&topic, &user) {
-            (Some(topic), _) => page(&mut self.listeners(topic).into_iter()),
+        match (&selector, &user) {
+            (Some(Selector::Topic(topic)), _) => page(&mut self.listeners(topic).into_iter()),
+            (Some(pattern), _) => {
+                let ids: BTreeSet<_> = self.listeners.get(pattern).into_iter().flatten().collect();
+                page(&mut ids.into_iter())
+            }
             (None, Some(user)) => page(&mut self.users.get(user).into_iter().flatten()),
             (None, None) => {
                 let start = after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);

@@ -248,7 +248,9 @@ impl Rooms {
         let heads = self.local.rooms.borrow().heads();
         self.again.retain_mut(|(key, missing)| {
             missing.retain(|selector| !joined.contains(selector));
-            if missing.is_empty() && let Some(shared) = self.local.session(*key) {
+            if missing.is_empty()
+                && let Some(shared) = self.local.session(*key)
+            {
                 tell(&shared, Ready(heads));
             }
             !missing.is_empty()
@@ -326,12 +328,12 @@ impl Actor for Rooms {
         let up = WorkerUp { rooms: ctx.address(), queued: self.queued.clone() };
         let own = ctx.address();
         let bridge = self.bridge.clone();
-        ctx.spawn(
-            async move { bridge.send(up).await.ok().flatten() }.into_actor(self).map(move |number, _, _| match number {
+        ctx.spawn(async move { bridge.send(up).await.ok().flatten() }.into_actor(self).map(move |number, _, _| {
+            match number {
                 Some(number) => own.do_send(Numbered(number)),
                 None => tracing::error!("too many workers, this one gets no events"),
-            }),
-        );
+            }
+        }));
         ctx.run_interval(TICK, |rooms, _| rooms.tick());
         ctx.spawn(Pump);
     }
@@ -343,12 +345,7 @@ struct Pump;
 impl ActorFuture<Rooms> for Pump {
     type Output = ();
 
-    fn poll(
-        self: Pin<&mut Self>,
-        rooms: &mut Rooms,
-        _: &mut Context<Rooms>,
-        task: &mut TaskContext<'_>,
-    ) -> Poll<()> {
+    fn poll(self: Pin<&mut Self>, rooms: &mut Rooms, _: &mut Context<Rooms>, task: &mut TaskContext<'_>) -> Poll<()> {
         rooms.pump(task);
         Poll::Pending
     }
@@ -476,10 +473,9 @@ impl Handler<EndSessions> for Rooms {
 
     fn handle(&mut self, EndSessions { sessions, reason }: EndSessions, _: &mut Self::Context) {
         match sessions {
-            Some(keys) => keys
-                .into_iter()
-                .filter_map(|key| self.local.session(key))
-                .for_each(|shared| tell(&shared, End(reason))),
+            Some(keys) => {
+                keys.into_iter().filter_map(|key| self.local.session(key)).for_each(|shared| tell(&shared, End(reason)))
+            }
             None => self.local.sessions.borrow().iter().for_each(|(_, shared)| tell(shared, End(reason))),
         }
     }

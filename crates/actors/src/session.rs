@@ -6,6 +6,7 @@ use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Ha
 use towncrier_core::{
     Handover,
     handover::{Opening, Output, Step},
+    outbox::Next,
     replay::Request,
     rooms::frames,
 };
@@ -63,7 +64,13 @@ pub struct Session {
 
 impl Session {
     /// Starts a session on this worker thread. Polls are no sessions that anybody is told of.
-    pub(crate) fn begin(hub: &Hub, local: &Rc<Local>, rooms: &Addr<Rooms>, spec: SessionSpec, format: Format) -> Rc<Shared> {
+    pub(crate) fn begin(
+        hub: &Hub,
+        local: &Rc<Local>,
+        rooms: &Addr<Rooms>,
+        spec: SessionSpec,
+        format: Format,
+    ) -> Rc<Shared> {
         let shared = local.admit(format);
         let handover = Handover::new(spec.selectors.clone(), spec.start, hub.partitions());
         let session = Self {
@@ -177,6 +184,14 @@ impl Session {
             CloseReason::Resync => telemetry::CloseReason::Resync,
         });
         let mut out = self.shared.out.borrow_mut();
+        if let (true, Some(member)) = (out.live, self.shared.member.get()) {
+            // What lies in the outbox was delivered before the end.
+            let mut rooms = self.local.rooms.borrow_mut();
+            while let Next::Frames { bytes, events } = rooms.next(member) {
+                self.local.sent.add(events, bytes.len());
+                out.push(bytes);
+            }
+        }
         out.push(reason.frame(self.local.options.draw_retry_ms()));
         out.ended = true;
         ctx.stop();

@@ -22,7 +22,7 @@ pub(crate) fn event(event: &Event) -> Value {
     if let Some(event_type) = event.event_type() {
         object.insert("event".into(), event_type.as_str().into());
     }
-    object.insert("data".into(), event.data().into());
+    object.insert("data".into(), event.received_data().into());
     object.into()
 }
 

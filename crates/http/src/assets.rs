@@ -79,10 +79,8 @@ mod tests {
     #[test]
     fn every_file_is_served() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/assets");
-        let mut files: Vec<_> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut files: Vec<_> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         let mut served: Vec<_> = ASSETS.iter().map(|asset| asset.name.to_owned()).collect();
         files.sort();
         served.sort();

@@ -19,7 +19,11 @@ use crate::{
 };
 
 /// Reads a request's body as text.
-pub(crate) async fn read_body(request: &HttpRequest, mut payload: Payload, options: &Options) -> Result<String, Problem> {
+pub(crate) async fn read_body(
+    request: &HttpRequest,
+    mut payload: Payload,
+    options: &Options,
+) -> Result<String, Problem> {
     let too_large = || Problem::too_large("body", format_args!("must be at most {} bytes", options.body_bytes));
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     if length.is_some_and(|length: usize| length > options.body_bytes) {
@@ -87,7 +91,8 @@ impl PublishItem {
             }
         };
         let key = object.text("idempotency_key")?;
-        let key = key.map(|key| Name::new(&key).map_err(|error| Problem::field("idempotency_key", error))).transpose()?;
+        let key =
+            key.map(|key| Name::new(&key).map_err(|error| Problem::field("idempotency_key", error))).transpose()?;
         let Content { event_type, data } = Content::of(&object, options)?;
         let events = topics
             .into_iter()
@@ -120,9 +125,12 @@ impl Content {
         let event_type =
             event_type.map(|text| EventType::new(&text).map_err(|error| Problem::field("event", error))).transpose()?;
         let data = data(object.raw("data").ok_or_else(|| Problem::field("data", "is missing"))?)?;
-        if sse::data_len(&data) > options.data_bytes {
-            let what = format_args!("must be at most {} bytes, with 7 for each line", options.data_bytes).to_string();
-            return Err(Problem::too_large("data", what));
+        let max = options.data_bytes;
+        if sse::data_weight(&data) > max {
+            return Err(Problem::too_large(
+                "data",
+                format_args!("must be at most {max} bytes, and 7 less for each line end"),
+            ));
         }
         Ok(Self { event_type, data: data.into() })
     }

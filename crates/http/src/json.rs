@@ -34,7 +34,9 @@ impl<'a> Object<'a> {
             serde_json::from_str(text).map_err(|error| Problem::field(name, format_args!("is not JSON: {error}")))?;
         let members: BTreeMap<_, _> = members.into_iter().map(|(CowStr(key), value)| (key, value)).collect();
         match members.keys().find(|key| !known.contains(&key.as_ref())) {
-            Some(unknown) => Err(Problem::field(unknown.as_ref(), format_args!("unknown, expected {}", known.join(", ")))),
+            Some(unknown) => {
+                Err(Problem::field(unknown.as_ref(), format_args!("unknown, expected {}", known.join(", "))))
+            }
             None => Ok(Self(members)),
         }
     }
@@ -130,7 +132,10 @@ mod tests {
     #[test]
     fn compact_keeps_every_token_as_it_is() {
         let compacts = [
-            ("{ \"b\" : 1.0 ,\n\"a\":[ 1e400, 12345678901234567890123 ] }", r#"{"b":1.0,"a":[1e400,12345678901234567890123]}"#),
+            (
+                "{ \"b\" : 1.0 ,\n\"a\":[ 1e400, 12345678901234567890123 ] }",
+                r#"{"b":1.0,"a":[1e400,12345678901234567890123]}"#,
+            ),
             (r#"{"a b":"c \" d \\"  , "é ":" x "}"#, r#"{"a b":"c \" d \\","é ":" x "}"#),
             (" true ", "true"),
             ("null", "null"),
@@ -150,7 +155,8 @@ mod tests {
 
     #[test]
     fn a_bad_object_is_told_by_name() {
-        for (text, field) in [("[1]", "body"), ("{", "body"), ("{\"a\":1}x", "body"), ("{\"b\":1}", "b"), ("", "body")] {
+        for (text, field) in [("[1]", "body"), ("{", "body"), ("{\"a\":1}x", "body"), ("{\"b\":1}", "b"), ("", "body")]
+        {
             let problem = Object::parse(text, "body", &["a"]).unwrap_err();
             assert_eq!(problem.to_json()["field"], field, "{text}");
         }

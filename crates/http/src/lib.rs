@@ -14,6 +14,7 @@ mod body;
 mod ingest;
 mod json;
 mod options;
+mod paced;
 mod poll;
 mod probes;
 mod problem;

@@ -37,7 +37,8 @@ pub(crate) async fn poll(request: HttpRequest, state: Data<State>) -> Result<Htt
     let answer = answer.map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
     let mut object = Map::new();
     object.insert("cursor".into(), answer.cursor.into());
-    object.insert("events".into(), answer.events.iter().map(|event| answer::event(event)).collect::<Vec<Value>>().into());
+    object
+        .insert("events".into(), answer.events.iter().map(|event| answer::event(event)).collect::<Vec<Value>>().into());
     if let Some(gap) = &answer.gap {
         object.insert("gap".into(), answer::gap(gap));
     }

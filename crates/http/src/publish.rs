@@ -23,7 +23,11 @@ use crate::{
 
 type Outcome = Result<Published, PublishError>;
 
-pub(crate) async fn publish(request: HttpRequest, payload: Payload, state: Data<State>) -> Result<HttpResponse, Problem> {
+pub(crate) async fn publish(
+    request: HttpRequest,
+    payload: Payload,
+    state: Data<State>,
+) -> Result<HttpResponse, Problem> {
     let item = async {
         require_json(&request)?;
         let body = read_body(&request, payload, &state.options).await?;
@@ -55,7 +59,9 @@ pub(crate) async fn batch(request: HttpRequest, payload: Payload, state: Data<St
     let items: Vec<_> = items
         .into_iter()
         .enumerate()
-        .map(|(index, item)| PublishItem::parse(item, &state.options).map_err(|problem| problem.within(&format!("[{index}]"))))
+        .map(|(index, item)| {
+            PublishItem::parse(item, &state.options).map_err(|problem| problem.within(&format!("[{index}]")))
+        })
         .collect();
     let mut events = Vec::new();
     for item in items.iter().flatten() {
@@ -82,8 +88,8 @@ fn split(body: &str, lines: bool) -> Result<Vec<&str>, Problem> {
         return Ok(body.lines().filter(|line| !line.trim().is_empty()).collect());
     }
     check_depth(body, "body")?;
-    let items: Vec<&RawValue> =
-        serde_json::from_str(body).map_err(|error| Problem::field("body", format_args!("is no JSON array: {error}")))?;
+    let items: Vec<&RawValue> = serde_json::from_str(body)
+        .map_err(|error| Problem::field("body", format_args!("is no JSON array: {error}")))?;
     Ok(items.into_iter().map(RawValue::get).collect())
 }
 

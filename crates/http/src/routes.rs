@@ -65,11 +65,28 @@ pub(crate) fn count<B>(response: &ServiceResponse<B>) {
 
 fn route(request: &HttpRequest) -> &'static str {
     const KNOWN: [&str; 22] = [
-        "/", "/assets/{name}", "/events", "/topics/{topic:.*}/events", "/poll", "/health", "/ready", "/metrics",
-        "/admin/v1/publish", "/admin/v1/publish/batch", "/admin/v1/broadcast", "/admin/v1/stats", "/admin/v1/nodes",
-        "/admin/v1/topics", "/admin/v1/topics/{topic:.*}/history", "/admin/v1/topics/{topic:.*}/sessions",
-        "/admin/v1/topics/{topic:.*}", "/admin/v1/sessions", "/admin/v1/sessions/{id}/events",
-        "/admin/v1/sessions/{id}", "/admin/v1/users/{id}/events", "/admin/v1/users/{id}/sessions",
+        "/",
+        "/assets/{name}",
+        "/events",
+        "/topics/{topic:.*}/events",
+        "/poll",
+        "/health",
+        "/ready",
+        "/metrics",
+        "/admin/v1/publish",
+        "/admin/v1/publish/batch",
+        "/admin/v1/broadcast",
+        "/admin/v1/stats",
+        "/admin/v1/nodes",
+        "/admin/v1/topics",
+        "/admin/v1/topics/{topic:.*}/history",
+        "/admin/v1/topics/{topic:.*}/sessions",
+        "/admin/v1/topics/{topic:.*}",
+        "/admin/v1/sessions",
+        "/admin/v1/sessions/{id}/events",
+        "/admin/v1/sessions/{id}",
+        "/admin/v1/users/{id}/events",
+        "/admin/v1/users/{id}/sessions",
     ];
     let pattern = request.match_pattern();
     KNOWN.into_iter().find(|known| pattern.as_deref() == Some(known)).unwrap_or("other")

@@ -65,7 +65,8 @@ pub(crate) fn spec(request: &HttpRequest, state: &State, topic: Option<&str>) ->
         Some("event") => true,
         Some(_) => return Err(Problem::field("heartbeat", "must be event or comment")),
     };
-    let user = query.get("user").map(|user| Name::new(user).map_err(|error| Problem::field("user", error))).transpose()?;
+    let user =
+        query.get("user").map(|user| Name::new(user).map_err(|error| Problem::field("user", error))).transpose()?;
     Ok(SessionSpec {
         selectors,
         start: start(request, &query, state)?,
@@ -106,9 +107,7 @@ pub(crate) fn refuse(request: &HttpRequest, reason: RefusedReason) -> Result<Htt
         return Ok(stream_head().force_close().body(sse::retry(retry_ms)));
     }
     Err(match reason {
-        RefusedReason::Address => {
-            Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many connections from this address")
-        }
+        RefusedReason::Address => Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many connections from this address"),
         RefusedReason::Total => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many connections"),
         RefusedReason::Draining => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the hub is stopping"),
     })

@@ -266,24 +266,16 @@ mod tests {
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
         let cli = Cli::try_parse_from(["loadtest", "topics", "--counts", "1,20", "--seconds", "0.5"]).expect("valid");
-        let Scenario::Topics(args) = cli.args.scenario else {
-            panic!("{cli:?}")
-        };
+        let Scenario::Topics(args) = cli.args.scenario else { panic!("{cli:?}") };
         assert_eq!(args.counts, [1, 20]);
         assert_eq!(args.traffic.seconds, Duration::from_millis(500));
     }
 
     #[test]
     fn values_have_bounds() {
-        for wrong in [
-            "--rate=0",
-            "--rate=nan",
-            "--size=10",
-            "--seconds=-1",
-            "--seconds=1e9",
-            "--topics=0",
-            "--sources=0",
-        ] {
+        for wrong in
+            ["--rate=0", "--rate=nan", "--size=10", "--seconds=-1", "--seconds=1e9", "--topics=0", "--sources=0"]
+        {
             assert!(Cli::try_parse_from(["loadtest", "fanout", wrong]).is_err(), "{wrong}");
         }
     }

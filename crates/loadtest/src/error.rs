@@ -55,9 +55,6 @@ impl Error {
     /// For `map_err`: names what was being done when the system call failed.
     pub(crate) fn io<E: Into<io::Error>>(action: impl Into<String>) -> impl FnOnce(E) -> Self {
         let action = action.into();
-        move |source| Self::Io {
-            action,
-            source: source.into(),
-        }
+        move |source| Self::Io { action, source: source.into() }
     }
 }

@@ -133,18 +133,8 @@ impl fmt::Display for FanoutReport {
         writeln!(f, "{table}")?;
         let mut table = Table::default();
         table.row([&"ms", &"p50", &"p90", &"p99", &"p99.9", &"max"]);
-        for (name, quantiles) in [
-            ("publish to receipt", self.latency),
-            ("publish to answer", self.publish_answer),
-        ] {
-            let Some(Quantiles {
-                p50_ms,
-                p90_ms,
-                p99_ms,
-                p999_ms,
-                max_ms,
-            }) = quantiles
-            else {
+        for (name, quantiles) in [("publish to receipt", self.latency), ("publish to answer", self.publish_answer)] {
+            let Some(Quantiles { p50_ms, p90_ms, p99_ms, p999_ms, max_ms }) = quantiles else {
                 continue;
             };
             let [p50, p90, p99, p999, max] = [p50_ms, p90_ms, p99_ms, p999_ms, max_ms].map(three);
@@ -159,17 +149,10 @@ impl FanoutReport {
     fn write_remarks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.schedule_was_kept() {
             let (rate, late) = (self.publishes_per_s, self.publish_late_ms_max);
-            writeln!(
-                f,
-                "\nThe schedule was not kept: {rate:.1} publishes/s, up to {late:.0} ms late."
-            )?;
+            writeln!(f, "\nThe schedule was not kept: {rate:.1} publishes/s, up to {late:.0} ms late.")?;
         }
         if self.client_was_bottleneck {
-            writeln!(
-                f,
-                "\nThe client was the bottleneck: it used {:.0} % of its core.",
-                self.client_cores * 100.0
-            )?;
+            writeln!(f, "\nThe client was the bottleneck: it used {:.0} % of its core.", self.client_cores * 100.0)?;
         }
         write_faults(f, &self.faults, self.problem.as_deref())
     }
@@ -180,16 +163,7 @@ pub(crate) fn write_faults(f: &mut fmt::Formatter<'_>, faults: &Faults, problem:
     if faults.is_empty() {
         return writeln!(f, "\nEvery event arrived once and in order.");
     }
-    let Faults {
-        lost,
-        duplicated,
-        reordered,
-        misrouted,
-        damaged,
-        gaps,
-        ended,
-        refused,
-    } = faults;
+    let Faults { lost, duplicated, reordered, misrouted, damaged, gaps, ended, refused } = faults;
     writeln!(
         f,
         "\nFAILED: {lost} lost, {duplicated} duplicated, {reordered} out of order, {misrouted} misrouted, {damaged} damaged, \

@@ -99,9 +99,7 @@ pub fn idle(args: &IdleArgs) -> Result<IdleReport, Error> {
             report.faults.add(outcome.faults);
             report.problem = report.problem.or(outcome.problem);
             client.rest(args.seconds)?;
-            report
-                .memory
-                .push(sample(format!("round {round}, after {} events", outcome.published))?);
+            report.memory.push(sample(format!("round {round}, after {} events", outcome.published))?);
         }
         drop(client);
         if round < args.rounds {
@@ -133,21 +131,11 @@ impl fmt::Display for IdleReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} idle subscribers\n", self.subscribers)?;
         let mut table = Table::default();
-        table.row([
-            &"server memory",
-            &"PSS MB",
-            &"RSS MB",
-            &"PSS B/connection",
-            &"RSS B/connection",
-        ]);
+        table.row([&"server memory", &"PSS MB", &"RSS MB", &"PSS B/connection", &"RSS B/connection"]);
         let megabytes = |bytes: u64| format!("{:.1}", bytes as f64 / 1e6);
         for (index, sample) in self.memory.iter().enumerate() {
             let share = |bytes: f64| {
-                if index == 0 {
-                    "-".to_owned()
-                } else {
-                    format!("{bytes:.0}")
-                }
+                if index == 0 { "-".to_owned() } else { format!("{bytes:.0}") }
             };
             table.row([
                 &sample.when,
@@ -158,15 +146,7 @@ impl fmt::Display for IdleReport {
             ]);
         }
         writeln!(f, "{table}")?;
-        writeln!(
-            f,
-            "idle: {:.3} cores, {:.1} heartbeats/s",
-            self.idle_cores, self.heartbeats_per_s
-        )?;
-        if self.faults.is_empty() {
-            Ok(())
-        } else {
-            write_faults(f, &self.faults, self.problem.as_deref())
-        }
+        writeln!(f, "idle: {:.3} cores, {:.1} heartbeats/s", self.idle_cores, self.heartbeats_per_s)?;
+        if self.faults.is_empty() { Ok(()) } else { write_faults(f, &self.faults, self.problem.as_deref()) }
     }
 }

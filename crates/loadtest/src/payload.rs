@@ -72,21 +72,14 @@ fn digits(out: &mut Vec<u8>, mut value: u64, width: usize) {
 }
 
 fn number(digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(0, |value: u64, byte| {
-        byte.is_ascii_digit().then(|| value * 10 + u64::from(byte - b'0'))
-    })
+    digits.iter().try_fold(0, |value: u64, byte| byte.is_ascii_digit().then(|| value * 10 + u64::from(byte - b'0')))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const STAMP: Stamp = Stamp {
-        sequence: 42,
-        topic: 7,
-        due_ns: 123_456_789,
-        size: 100,
-    };
+    const STAMP: Stamp = Stamp { sequence: 42, topic: 7, due_ns: 123_456_789, size: 100 };
 
     #[test]
     fn reads_back_what_it_wrote() {

@@ -34,10 +34,7 @@ pub(crate) struct Poller {
 impl Poller {
     pub(crate) fn new() -> Result<Self, Error> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(Error::io("epoll_create"))?;
-        Ok(Self {
-            epoll,
-            found: Vec::with_capacity(BATCH),
-        })
+        Ok(Self { epoll, found: Vec::with_capacity(BATCH) })
     }
 
     /// Adds a socket for reading and writing, edge-triggered. Closing the socket removes it.
@@ -57,10 +54,7 @@ impl Poller {
 
     /// Waits until something is ready or `timeout` (rounded up to a millisecond) has passed.
     pub(crate) fn wait(&mut self, timeout: Duration) -> Result<(), Error> {
-        let timeout = Timespec {
-            tv_sec: timeout.as_secs().cast_signed(),
-            tv_nsec: timeout.subsec_nanos().into(),
-        };
+        let timeout = Timespec { tv_sec: timeout.as_secs().cast_signed(), tv_nsec: timeout.subsec_nanos().into() };
         self.found.clear();
         let mut events = [const { MaybeUninit::uninit() }; BATCH];
         match epoll::wait(&self.epoll, &mut events, Some(&timeout)) {

@@ -20,18 +20,12 @@ pub(crate) trait Report: Display + Serialize {
 /// Prints the table, writes the JSON, and tells how the process should end.
 pub(crate) fn publish(report: &impl Report, json: Option<&Path>) -> Result<ExitCode, Error> {
     let mut stdout = std::io::stdout().lock();
-    write!(stdout, "{report}")
-        .and_then(|()| stdout.flush())
-        .map_err(Error::io("stdout"))?;
+    write!(stdout, "{report}").and_then(|()| stdout.flush()).map_err(Error::io("stdout"))?;
     if let Some(path) = json {
         let text = serde_json::to_string_pretty(report).map_err(Error::io("JSON"))?;
         fs::write(path, text + "\n").map_err(Error::io(format!("{}", path.display())))?;
     }
-    Ok(if report.passed() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// A line on stderr that says what is going on: rewritten in place on a terminal, now and then a new one elsewhere.
@@ -46,17 +40,8 @@ pub(crate) struct Progress {
 impl Progress {
     pub(crate) fn new(quiet: bool) -> Self {
         let in_place = std::io::stderr().is_terminal();
-        let every = if in_place {
-            Duration::from_millis(250)
-        } else {
-            Duration::from_secs(5)
-        };
-        Self {
-            every: (!quiet).then_some(every),
-            shown: Instant::now(),
-            in_place,
-            dirty: false,
-        }
+        let every = if in_place { Duration::from_millis(250) } else { Duration::from_secs(5) };
+        Self { every: (!quiet).then_some(every), shown: Instant::now(), in_place, dirty: false }
     }
 
     /// Shows `text` if it is time for it again.
@@ -101,9 +86,8 @@ impl Display for Table {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let cells = |column: usize| self.rows.iter().filter_map(move |row| row.get(column));
-        let widths: Vec<usize> = (0..columns)
-            .map(|column| cells(column).map(|cell| cell.chars().count()).max().unwrap_or(0))
-            .collect();
+        let widths: Vec<usize> =
+            (0..columns).map(|column| cells(column).map(|cell| cell.chars().count()).max().unwrap_or(0)).collect();
         for row in &self.rows {
             let mut line = String::new();
             for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {

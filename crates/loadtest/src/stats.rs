@@ -59,13 +59,7 @@ impl Quantiles {
             return None;
         }
         let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e6;
-        Some(Self {
-            p50_ms: at(0.5),
-            p90_ms: at(0.9),
-            p99_ms: at(0.99),
-            p999_ms: at(0.999),
-            max_ms: at(1.0),
-        })
+        Some(Self { p50_ms: at(0.5), p90_ms: at(0.9), p99_ms: at(0.99), p999_ms: at(0.999), max_ms: at(1.0) })
     }
 }
 
@@ -86,11 +80,7 @@ impl ServerCpu {
     /// Spreads `cpu` over the deliveries; with none of them the shares are 0.
     pub(crate) fn per_delivery(cpu: Cpu, deliveries: u64, window: Duration) -> Self {
         let share = |time: Duration| {
-            if deliveries == 0 {
-                0.0
-            } else {
-                time.as_secs_f64() * 1e6 / deliveries as f64
-            }
+            if deliveries == 0 { 0.0 } else { time.as_secs_f64() * 1e6 / deliveries as f64 }
         };
         Self {
             us_per_delivery: share(cpu.user + cpu.system),
@@ -126,18 +116,10 @@ mod tests {
 
     #[test]
     fn cpu_is_spread_over_deliveries() {
-        let cpu = Cpu {
-            user: Duration::from_millis(100),
-            system: Duration::from_millis(400),
-        };
+        let cpu = Cpu { user: Duration::from_millis(100), system: Duration::from_millis(400) };
         let share = ServerCpu::per_delivery(cpu, 100_000, Duration::from_secs(1));
         assert!((share.us_per_delivery - 5.0).abs() < 1e-9, "{share:?}");
         assert!((share.cores - 0.5).abs() < 1e-9, "{share:?}");
-        assert_eq!(
-            ServerCpu::per_delivery(cpu, 0, Duration::from_secs(1))
-                .us_per_delivery
-                .to_bits(),
-            0f64.to_bits()
-        );
+        assert_eq!(ServerCpu::per_delivery(cpu, 0, Duration::from_secs(1)).us_per_delivery.to_bits(), 0f64.to_bits());
     }
 }

@@ -25,10 +25,7 @@ impl Sub for Cpu {
     type Output = Self;
 
     fn sub(self, earlier: Self) -> Self {
-        Self {
-            user: self.user.saturating_sub(earlier.user),
-            system: self.system.saturating_sub(earlier.system),
-        }
+        Self { user: self.user.saturating_sub(earlier.user), system: self.system.saturating_sub(earlier.system) }
     }
 }
 
@@ -67,11 +64,7 @@ pub(crate) fn memory(pid: u32) -> Result<Memory, Error> {
     let text = fs::read_to_string(&path).map_err(Error::io(path))?;
     let field = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim()
-            .strip_suffix(" kB")?
-            .parse::<u64>()
-            .ok()
-            .map(|kib| kib * 1024)
+        line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib * 1024)
     };
     match (field("Pss:"), field("Rss:")) {
         (Some(pss), Some(rss)) => Ok(Memory { pss, rss }),
@@ -98,14 +91,9 @@ pub(crate) fn raise_file_limit() {
     let Some(maximum) = maximum else { return };
     let most = FILES_MAX.max(maximum);
     // Only root may raise the hard limit; try that first, then make do with what there is.
-    let limits = [most, maximum].map(|hard| Rlimit {
-        current: Some(hard),
-        maximum: Some(hard),
-    });
+    let limits = [most, maximum].map(|hard| Rlimit { current: Some(hard), maximum: Some(hard) });
     if current.is_some_and(|current| current < most) {
-        let _ = limits
-            .into_iter()
-            .any(|limit| setrlimit(Resource::Nofile, limit).is_ok());
+        let _ = limits.into_iter().any(|limit| setrlimit(Resource::Nofile, limit).is_ok());
     }
 }
 
@@ -134,11 +122,7 @@ impl Drop for Pinned {
 
 /// Refuses every address but loopback ones: the tool must not be able to load other people's servers.
 pub(crate) fn require_loopback(address: SocketAddrV4) -> Result<(), Error> {
-    if address.ip().is_loopback() {
-        Ok(())
-    } else {
-        Err(Error::NotLoopback(address))
-    }
+    if address.ip().is_loopback() { Ok(()) } else { Err(Error::NotLoopback(address)) }
 }
 
 #[cfg(test)]

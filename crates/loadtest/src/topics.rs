@@ -62,16 +62,10 @@ pub fn topics(args: &TopicsArgs) -> Result<TopicsReport, Error> {
     require_pid(args.target.server_pid)?;
     if let Some(count) = args.counts.iter().find(|count| **count > args.subscribers) {
         let subscribers = args.subscribers;
-        return Err(Error::Options(format!(
-            "{count} topics need at least as many subscribers, not {subscribers}"
-        )));
+        return Err(Error::Options(format!("{count} topics need at least as many subscribers, not {subscribers}")));
     }
-    let mut report = TopicsReport {
-        subscribers: args.subscribers,
-        rows: Vec::new(),
-        faults: Faults::default(),
-        problem: None,
-    };
+    let mut report =
+        TopicsReport { subscribers: args.subscribers, rows: Vec::new(), faults: Faults::default(), problem: None };
     for count in &args.counts {
         let row = report.measure(args, *count)?;
         report.rows.push(row);
@@ -126,11 +120,7 @@ impl Report for TopicsReport {
 
 impl fmt::Display for TopicsReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{} subscribers; CPU in µs; net is without publishing\n",
-            self.subscribers
-        )?;
+        writeln!(f, "{} subscribers; CPU in µs; net is without publishing\n", self.subscribers)?;
         let mut table = Table::default();
         table.row([
             &"topics",
@@ -160,10 +150,6 @@ impl fmt::Display for TopicsReport {
         for row in self.rows.iter().filter(|row| row.client_was_bottleneck) {
             writeln!(f, "\nThe client was the bottleneck at {} topics.", row.topics)?;
         }
-        if self.faults.is_empty() {
-            Ok(())
-        } else {
-            write_faults(f, &self.faults, self.problem.as_deref())
-        }
+        if self.faults.is_empty() { Ok(()) } else { write_faults(f, &self.faults, self.problem.as_deref()) }
     }
 }

@@ -25,11 +25,7 @@ impl RunningFloor {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || floor.run(Duration::from_secs(60), &stopped).expect("the floor runs"));
-        Self {
-            port,
-            stop,
-            thread: Some(thread),
-        }
+        Self { port, stop, thread: Some(thread) }
     }
 }
 
@@ -105,74 +101,35 @@ fn a_server_without_faults_passes_the_same_test() {
 
 #[test]
 fn a_dropped_event_is_lost_to_each_subscriber() {
-    assert_eq!(
-        run_on_faulty(Fault::Drop(7)).faults,
-        Faults {
-            lost: 20,
-            ..Faults::default()
-        }
-    );
+    assert_eq!(run_on_faulty(Fault::Drop(7)).faults, Faults { lost: 20, ..Faults::default() });
 }
 
 #[test]
 fn a_dropped_last_event_is_lost_too() {
     let report = run_on_faulty(Fault::DropFrom(35));
-    assert_eq!(
-        report.faults,
-        Faults {
-            lost: 20 * (report.published - 34),
-            ..Faults::default()
-        },
-        "{report}"
-    );
+    assert_eq!(report.faults, Faults { lost: 20 * (report.published - 34), ..Faults::default() }, "{report}");
 }
 
 #[test]
 fn a_repeated_event_is_a_duplicate() {
-    assert_eq!(
-        run_on_faulty(Fault::Repeat(7)).faults,
-        Faults {
-            duplicated: 20,
-            ..Faults::default()
-        }
-    );
+    assert_eq!(run_on_faulty(Fault::Repeat(7)).faults, Faults { duplicated: 20, ..Faults::default() });
 }
 
 #[test]
 fn two_exchanged_events_are_out_of_order() {
-    assert_eq!(
-        run_on_faulty(Fault::Exchange(7)).faults,
-        Faults {
-            reordered: 20,
-            ..Faults::default()
-        }
-    );
+    assert_eq!(run_on_faulty(Fault::Exchange(7)).faults, Faults { reordered: 20, ..Faults::default() });
 }
 
 #[test]
 fn a_changed_byte_is_damage() {
     let faults = run_on_faulty(Fault::Damage(7)).faults;
-    assert_eq!(
-        faults,
-        Faults {
-            damaged: 20,
-            lost: 20,
-            ..Faults::default()
-        }
-    );
+    assert_eq!(faults, Faults { damaged: 20, lost: 20, ..Faults::default() });
 }
 
 #[test]
 fn a_refused_publish_is_counted() {
     let report = run_on_faulty(Fault::Refuse(7));
-    assert_eq!(
-        report.faults,
-        Faults {
-            refused: 1,
-            lost: 20,
-            ..Faults::default()
-        }
-    );
+    assert_eq!(report.faults, Faults { refused: 1, lost: 20, ..Faults::default() });
     assert!(report.problem.is_some_and(|problem| problem.contains("503")));
 }
 

@@ -15,66 +15,21 @@ struct Rule {
 }
 
 const RULES: &[Rule] = &[
-    Rule {
-        name: "wire",
-        hub: &[],
-        dev: &[],
-    },
-    Rule {
-        name: "core",
-        hub: &["wire"],
-        dev: &[],
-    },
-    Rule {
-        name: "backplane",
-        hub: &["wire", "core"],
-        dev: &[],
-    },
-    Rule {
-        name: "backplane-redis",
-        hub: &["wire", "core", "backplane"],
-        dev: &[],
-    },
-    Rule {
-        name: "telemetry",
-        hub: &[],
-        dev: &[],
-    },
-    Rule {
-        name: "actors",
-        hub: &["wire", "core", "backplane", "telemetry"],
-        dev: &[],
-    },
-    Rule {
-        name: "http",
-        hub: &["wire", "core", "backplane", "actors", "telemetry"],
-        dev: &[],
-    },
-    Rule {
-        name: "loadtest",
-        hub: &[],
-        dev: &[],
-    },
+    Rule { name: "wire", hub: &[], dev: &[] },
+    Rule { name: "core", hub: &["wire"], dev: &[] },
+    Rule { name: "backplane", hub: &["wire", "core"], dev: &[] },
+    Rule { name: "backplane-redis", hub: &["wire", "core", "backplane"], dev: &[] },
+    Rule { name: "telemetry", hub: &[], dev: &[] },
+    Rule { name: "actors", hub: &["wire", "core", "backplane", "telemetry"], dev: &[] },
+    Rule { name: "http", hub: &["wire", "core", "backplane", "actors", "telemetry"], dev: &[] },
+    Rule { name: "loadtest", hub: &[], dev: &[] },
     Rule {
         name: "server",
-        hub: &[
-            "wire",
-            "core",
-            "backplane",
-            "backplane-redis",
-            "actors",
-            "http",
-            "telemetry",
-            "loadtest",
-        ],
+        hub: &["wire", "core", "backplane", "backplane-redis", "actors", "http", "telemetry", "loadtest"],
         dev: &[],
     },
     // It judges the hub from outside: sharing its code would share its mistakes.
-    Rule {
-        name: "e2e",
-        hub: &["wire"],
-        dev: &[],
-    },
+    Rule { name: "e2e", hub: &["wire"], dev: &[] },
 ];
 
 /// Crates from elsewhere that only some crates may depend on directly, tests included.
@@ -122,11 +77,7 @@ fn dependencies_point_one_way() {
     for (name, dependencies) in &workspace {
         wrong.extend(broken(name, dependencies, &workspace));
     }
-    assert!(
-        wrong.is_empty(),
-        "dependencies against the architecture:\n  {}",
-        wrong.join("\n  ")
-    );
+    assert!(wrong.is_empty(), "dependencies against the architecture:\n  {}", wrong.join("\n  "));
 }
 
 #[test]
@@ -145,17 +96,10 @@ fn a_wrong_dependency_is_found() {
         ("actors", "fred", false, "actors -> fred"),
     ] {
         let mut dependencies = Dependencies::default();
-        let list = if in_tests {
-            &mut dependencies.dev
-        } else {
-            &mut dependencies.normal
-        };
+        let list = if in_tests { &mut dependencies.dev } else { &mut dependencies.normal };
         list.insert(to.to_owned());
         let wrong = broken(from, &dependencies, &workspace);
-        assert!(
-            wrong.iter().any(|line| line.contains(part)),
-            "{from} -> {to}: {wrong:?}"
-        );
+        assert!(wrong.iter().any(|line| line.contains(part)), "{from} -> {to}: {wrong:?}");
     }
     assert_eq!(broken("stranger", &Dependencies::default(), &workspace).len(), 1);
 }
@@ -163,9 +107,8 @@ fn a_wrong_dependency_is_found() {
 #[test]
 fn every_dependency_is_explained() {
     let page = include_str!("../../../docs/dependencies.md");
-    let words: BTreeSet<&str> = page
-        .split(|char: char| !char.is_ascii_alphanumeric() && !"-_".contains(char))
-        .collect();
+    let words: BTreeSet<&str> =
+        page.split(|char: char| !char.is_ascii_alphanumeric() && !"-_".contains(char)).collect();
     let workspace = workspace();
     let unexplained: BTreeSet<&str> = workspace
         .values()
@@ -173,10 +116,7 @@ fn every_dependency_is_explained() {
         .map(String::as_str)
         .filter(|name| !workspace.contains_key(*name) && !words.contains(name))
         .collect();
-    assert!(
-        unexplained.is_empty(),
-        "say in docs/dependencies.md why these are there: {unexplained:?}"
-    );
+    assert!(unexplained.is_empty(), "say in docs/dependencies.md why these are there: {unexplained:?}");
 }
 
 /// What is wrong with a crate's dependencies, a line each.
@@ -186,19 +126,13 @@ fn broken(name: &str, dependencies: &Dependencies, workspace: &BTreeMap<String, 
     };
     let mut wrong = Vec::new();
     let kinds = [(&dependencies.normal, false), (&dependencies.dev, true)];
-    for (to, in_tests) in kinds
-        .into_iter()
-        .flat_map(|(list, in_tests)| list.iter().map(move |to| (to, in_tests)))
-    {
+    for (to, in_tests) in kinds.into_iter().flat_map(|(list, in_tests)| list.iter().map(move |to| (to, in_tests))) {
         let to = to.as_str();
         let edge = format!("{name} -> {to}{}", if in_tests { " (tests)" } else { "" });
         // A crate's tests may use the crate itself with other features.
         if workspace.contains_key(to) && to != name {
             if !(rule.hub.contains(&to) || in_tests && rule.dev.contains(&to)) {
-                wrong.push(format!(
-                    "{edge}: {name} may depend on {:?} of the hub's crates only",
-                    rule.hub
-                ));
+                wrong.push(format!("{edge}: {name} may depend on {:?} of the hub's crates only", rule.hub));
             }
             continue;
         }
@@ -209,9 +143,7 @@ fn broken(name: &str, dependencies: &Dependencies, workspace: &BTreeMap<String, 
         }
         let pure_may = PURE_MAY_USE.contains(&to) || in_tests && PURE_TESTS_MAY_USE.contains(&to);
         if PURE.contains(&name) && to != name && !pure_may {
-            wrong.push(format!(
-                "{edge}: {name} has no IO, no async and no clock, and {to} is not known to have none"
-            ));
+            wrong.push(format!("{edge}: {name} has no IO, no async and no clock, and {to} is not known to have none"));
         }
     }
     wrong
@@ -225,11 +157,7 @@ fn workspace() -> BTreeMap<String, Dependencies> {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("cargo runs");
-    assert!(
-        output.status.success(),
-        "cargo metadata: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo writes JSON");
 
     let list = |value: &Value| value.as_array().cloned().expect("a list");
@@ -248,11 +176,7 @@ fn workspace() -> BTreeMap<String, Dependencies> {
         })
         .collect();
     for name in ["wire", "core", "backplane", "actors", "http", "server"] {
-        assert!(
-            workspace.contains_key(name),
-            "{name} is not in the workspace: {:?}",
-            workspace.keys()
-        );
+        assert!(workspace.contains_key(name), "{name} is not in the workspace: {:?}", workspace.keys());
     }
     workspace
 }

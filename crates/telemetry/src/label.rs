@@ -174,20 +174,9 @@ impl<L: Label> Counters<L> {
         let family = Family::<LabelSet, Counter>::default();
         let by_index = L::ALL
             .iter()
-            .map(|value| {
-                family.get_or_create_owned(&LabelSet {
-                    name: L::NAME,
-                    value: value.value(),
-                })
-            })
+            .map(|value| family.get_or_create_owned(&LabelSet { name: L::NAME, value: value.value() }))
             .collect();
-        (
-            Self {
-                by_index,
-                label: PhantomData,
-            },
-            family,
-        )
+        (Self { by_index, label: PhantomData }, family)
     }
 }
 

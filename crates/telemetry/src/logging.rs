@@ -51,15 +51,11 @@ pub fn init(format: Format, filter: &str) -> Result<(), LogError> {
     };
     let lines = fmt::layer().with_writer(io::stderr);
     let lines = if human {
-        lines
-            .with_ansi(terminal && std::env::var_os("NO_COLOR").is_none())
-            .boxed()
+        lines.with_ansi(terminal && std::env::var_os("NO_COLOR").is_none()).boxed()
     } else {
         lines.json().flatten_event(true).with_current_span(false).boxed()
     };
-    tracing_subscriber::registry()
-        .with(lines.with_filter(filter))
-        .try_init()?;
+    tracing_subscriber::registry().with(lines.with_filter(filter)).try_init()?;
     Ok(())
 }
 
@@ -84,9 +80,7 @@ fn parse(filter: &str) -> Result<EnvFilter, LogError> {
     }
     // The library takes no spaces around commas; people write them.
     let compact = filter.split(',').map(str::trim).collect::<Vec<_>>().join(",");
-    EnvFilter::builder()
-        .parse(compact)
-        .map_err(|error| LogError::Filter(error.to_string()))
+    EnvFilter::builder().parse(compact).map_err(|error| LogError::Filter(error.to_string()))
 }
 
 #[cfg(test)]
@@ -95,13 +89,7 @@ mod tests {
 
     #[test]
     fn filters() {
-        for filter in [
-            "info",
-            "off",
-            "info,towncrier_http=debug",
-            "warn, towncrier=trace",
-            "INFO",
-        ] {
+        for filter in ["info", "off", "info,towncrier_http=debug", "warn, towncrier=trace", "INFO"] {
             assert!(check_filter(filter).is_ok(), "{filter}");
         }
         for (filter, part) in [

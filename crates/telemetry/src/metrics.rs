@@ -109,11 +109,7 @@ impl Metrics {
         registry.register_collector(Box::new(Process::new()));
 
         let own = &mut Own(registry.sub_registry_with_prefix("towncrier"));
-        own.0.register(
-            "build",
-            "The running program",
-            Info::new([("version", version.to_owned())]),
-        );
+        own.0.register("build", "The running program", Info::new([("version", version.to_owned())]));
 
         let publish_seconds = Histogram::new(exponential_buckets(0.000_05, 2.0, 18));
         own.0.register(
@@ -128,11 +124,7 @@ impl Metrics {
             worker_queue_bytes.clone(),
         );
         let http_requests = Family::default();
-        own.0.register(
-            "http_requests",
-            "HTTP requests answered, by route and status",
-            http_requests.clone(),
-        );
+        own.0.register("http_requests", "HTTP requests answered, by route and status", http_requests.clone());
 
         Self {
             sessions_open: own.gauge("sessions_open", "Sessions that are open"),
@@ -140,10 +132,8 @@ impl Metrics {
             sessions_closed: own.counts("sessions_closed", "Sessions ended, by reason"),
             publishes: own.counts("publishes", "Publishes by result, one for each topic of a request"),
             publish_seconds,
-            publish_inflight_bytes: own.gauge(
-                "publish_inflight_bytes",
-                "Publish bytes that wait for the backplane's answer",
-            ),
+            publish_inflight_bytes: own
+                .gauge("publish_inflight_bytes", "Publish bytes that wait for the backplane's answer"),
             deliveries: own.count("deliveries", "Events handed to sessions"),
             delivered_bytes: own.count("delivered_bytes", "Bytes handed to sessions"),
             dispatches: own.count("dispatches", "Events sent to worker threads"),
@@ -173,9 +163,7 @@ impl Metrics {
     /// The gauge of bytes on their way to the worker thread of this number. Takes a lock: resolve it once.
     #[must_use]
     pub fn worker_queue_bytes(&self, worker: usize) -> Gauge {
-        self.worker_queue_bytes.get_or_create_owned(&WorkerLabel {
-            worker: worker.min(WORKERS_MAX) as u64,
-        })
+        self.worker_queue_bytes.get_or_create_owned(&WorkerLabel { worker: worker.min(WORKERS_MAX) as u64 })
     }
 
     /// The counter of requests to `route`, a pattern such as `/topics/{topic}/events` and never a path as it came in,

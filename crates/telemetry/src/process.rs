@@ -20,9 +20,7 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) fn new() -> Self {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self {
-            started: since_epoch.as_secs_f64(),
-        }
+        Self { started: since_epoch.as_secs_f64() }
     }
 }
 
@@ -39,21 +37,13 @@ impl Collector for Process {
         )?;
         // A figure that cannot be read is left out: a zero would be a lie.
         if let Some(bytes) = resident_bytes() {
-            write(
-                "process_resident_memory_bytes",
-                "Resident memory, in bytes",
-                &ConstGauge::new(bytes),
-            )?;
+            write("process_resident_memory_bytes", "Resident memory, in bytes", &ConstGauge::new(bytes))?;
         }
         if let Some(fds) = open_fds() {
             write("process_open_fds", "Open file descriptors", &ConstGauge::new(fds))?;
         }
         if let Some(seconds) = cpu_seconds() {
-            write(
-                "process_cpu_seconds",
-                "CPU time used, user and system, in seconds",
-                &ConstCounter::new(seconds),
-            )?;
+            write("process_cpu_seconds", "CPU time used, user and system, in seconds", &ConstCounter::new(seconds))?;
         }
         Ok(())
     }

@@ -117,10 +117,7 @@ impl CloseReason {
             reason: CloseReason,
             reconnect: bool,
         }
-        let data = json(&Data {
-            reason: self,
-            reconnect: self.reconnect(),
-        });
+        let data = json(&Data { reason: self, reconnect: self.reconnect() });
         if self.reconnect() {
             sse::control("close", None, Some(retry_ms), &data)
         } else {
@@ -131,29 +128,14 @@ impl CloseReason {
 
 /// The first block of a stream.
 #[must_use]
-pub fn connected(
-    cursor: &dyn Display,
-    retry_ms: u64,
-    session: &str,
-    node: &str,
-    resumed: bool,
-) -> Bytes {
+pub fn connected(cursor: &dyn Display, retry_ms: u64, session: &str, node: &str, resumed: bool) -> Bytes {
     #[derive(Serialize)]
     struct Data<'a> {
         session: &'a str,
         node: &'a str,
         resumed: bool,
     }
-    sse::control(
-        "connected",
-        Some(cursor),
-        Some(retry_ms),
-        &json(&Data {
-            session,
-            node,
-            resumed,
-        }),
-    )
+    sse::control("connected", Some(cursor), Some(retry_ms), &json(&Data { session, node, resumed }))
 }
 
 /// A heartbeat that scripts see.

@@ -31,10 +31,7 @@ impl Cursor {
     /// A cursor that says nothing yet.
     #[must_use]
     pub const fn empty(partitions: Partitions) -> Self {
-        Self {
-            partitions,
-            ids: [None; PARTITIONS_MAX],
-        }
+        Self { partitions, ids: [None; PARTITIONS_MAX] }
     }
 
     /// The same id in every partition.
@@ -85,11 +82,7 @@ impl Cursor {
                 cursor.set(partition, parse36(part).ok_or(CursorError)?);
             }
         }
-        if parts.next().is_some() {
-            Err(CursorError)
-        } else {
-            Ok(cursor)
-        }
+        if parts.next().is_some() { Err(CursorError) } else { Ok(cursor) }
     }
 }
 
@@ -122,24 +115,15 @@ fn write36(f: &mut fmt::Formatter<'_>, mut number: u64) -> fmt::Result {
             break;
         }
     }
-    digits[start..]
-        .iter()
-        .try_for_each(|&digit| fmt::Write::write_char(f, char::from(digit)))
+    digits[start..].iter().try_for_each(|&digit| fmt::Write::write_char(f, char::from(digit)))
 }
 
 fn parse36(text: &str) -> Option<EventId> {
     let (ms, seq) = text.split_once('-')?;
     let number = |digits: &str| {
         let canonical = digits == "0" || !digits.starts_with('0');
-        let plain = !digits.is_empty()
-            && digits
-                .bytes()
-                .all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase());
-        if canonical && plain {
-            u64::from_str_radix(digits, 36).ok()
-        } else {
-            None
-        }
+        let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase());
+        if canonical && plain { u64::from_str_radix(digits, 36).ok() } else { None }
     };
     EventId::new(number(ms)?, number(seq)?)
 }

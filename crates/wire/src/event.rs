@@ -1,5 +1,7 @@
 //! Events: as they come from a publisher, and as the hub stores and sends them.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use crate::{Cursor, EventId, EventType, Name, Topic, sse};
@@ -32,13 +34,7 @@ pub struct Event {
 impl Event {
     /// Encodes a stored event. `prev` is the id of the topic's event before it, [`EventId::ZERO`] where there is none.
     #[must_use]
-    pub fn new(
-        topic: Topic,
-        id: EventId,
-        prev: EventId,
-        event_type: Option<EventType>,
-        data: &str,
-    ) -> Self {
+    pub fn new(topic: Topic, id: EventId, prev: EventId, event_type: Option<EventType>, data: &str) -> Self {
         let encoded = sse::encode_event(&id, event_type.as_ref().map(EventType::as_str), data);
         let frame = encoded.frame;
         // One line of data lies in the frame as it came: no second copy of it.
@@ -46,15 +42,7 @@ impl Event {
             Some(range) => frame.slice(range),
             None => Bytes::copy_from_slice(data.as_bytes()),
         };
-        Self {
-            topic,
-            id,
-            prev,
-            event_type,
-            frame,
-            id_line_len: encoded.id_line_len,
-            data,
-        }
+        Self { topic, id, prev, event_type, frame, id_line_len: encoded.id_line_len, data }
     }
 
     /// The topic.
@@ -85,6 +73,15 @@ impl Event {
     #[must_use]
     pub fn data(&self) -> &str {
         std::str::from_utf8(&self.data).unwrap_or_default()
+    }
+
+    /// The data as an SSE client receives it: each line end is a line feed.
+    #[must_use]
+    pub fn received_data(&self) -> Cow<'_, str> {
+        if self.data().contains('\r') {
+            return self.data().replace("\r\n", "\n").replace('\r', "\n").into();
+        }
+        self.data().into()
     }
 
     /// The whole SSE frame, with the event id as its `id:`.

@@ -82,15 +82,8 @@ impl FromStr for EventId {
         let number = |digits: &str| {
             let canonical = digits == "0" || !digits.starts_with('0');
             let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-            if canonical && plain {
-                digits.parse().ok()
-            } else {
-                None
-            }
+            if canonical && plain { digits.parse().ok() } else { None }
         };
-        number(ms)
-            .zip(number(seq))
-            .and_then(|(ms, seq)| Self::new(ms, seq))
-            .ok_or(EventIdError)
+        number(ms).zip(number(seq)).and_then(|(ms, seq)| Self::new(ms, seq)).ok_or(EventIdError)
     }
 }

@@ -55,17 +55,8 @@ pub const CONFLATE_TOPICS_MAX: usize = 1024;
 /// Most worker threads: interest in a topic is a set of workers in one machine word.
 pub const WORKERS_MAX: usize = 64;
 
-const _: () = assert!(
-    ID_MS_MAX < 36u64.pow(9),
-    "a cursor writes the milliseconds in 9 base-36 digits"
-);
-const _: () = assert!(
-    ID_SEQ_MAX < 36u64.pow(4),
-    "a cursor writes the sequence in 4 base-36 digits"
-);
+const _: () = assert!(ID_MS_MAX < 36u64.pow(9), "a cursor writes the milliseconds in 9 base-36 digits");
+const _: () = assert!(ID_SEQ_MAX < 36u64.pow(4), "a cursor writes the sequence in 4 base-36 digits");
 const _: () = assert!(2 + PARTITIONS_MAX * (CURSOR_ID_BYTES_MAX + 1) <= CURSOR_BYTES_MAX);
-const _: () = assert!(
-    PARTITIONS_MAX < 10,
-    "a cursor writes the number of partitions as one digit"
-);
+const _: () = assert!(PARTITIONS_MAX < 10, "a cursor writes the number of partitions as one digit");
 const _: () = assert!(BATCH_BYTES_MAX <= REPLAY_PAGE_BYTES_MAX);

@@ -130,19 +130,14 @@ impl Selectors {
     ///
     /// # Errors
     /// If there are none or too many, or one is no selector.
-    pub fn new<'a>(
-        texts: impl IntoIterator<Item = &'a str>,
-        max: usize,
-    ) -> Result<Self, SelectorsError> {
+    pub fn new<'a>(texts: impl IntoIterator<Item = &'a str>, max: usize) -> Result<Self, SelectorsError> {
         let max = max.min(SELECTORS_MAX);
         let mut selectors = BTreeSet::new();
         for (index, text) in texts.into_iter().enumerate() {
             if index == max {
                 return Err(SelectorsError::TooMany { max });
             }
-            selectors.insert(
-                Selector::new(text).map_err(|error| SelectorsError::Selector { index, error })?,
-            );
+            selectors.insert(Selector::new(text).map_err(|error| SelectorsError::Selector { index, error })?);
         }
         if selectors.is_empty() {
             return Err(SelectorsError::None);

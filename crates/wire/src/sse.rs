@@ -10,6 +10,9 @@ use std::{
 
 use bytes::Bytes;
 
+/// What a line of data costs beyond its text.
+const LINE_COST: usize = "data: \n".len();
+
 /// An encoded event.
 #[derive(Debug)]
 pub(crate) struct Encoded {
@@ -34,11 +37,7 @@ pub(crate) fn encode_event(id: &impl Display, event_type: Option<&str>, data: &s
         // The text has outgrown its first capacity by doubling: up to half of it would lie idle for as long as it is kept.
         out.shrink_to_fit();
     }
-    Encoded {
-        frame: out.into(),
-        id_line_len,
-        single_line,
-    }
+    Encoded { frame: out.into(), id_line_len, single_line }
 }
 
 /// A frame whose `id:` line is replaced: `rest` is the frame after its own.
@@ -65,12 +64,7 @@ pub fn direct(event_type: Option<&crate::EventType>, data: &str) -> Bytes {
 
 /// One of the hub's own events. `retry` is in milliseconds.
 #[must_use]
-pub fn control(
-    name: &'static str,
-    id: Option<&dyn Display>,
-    retry_ms: Option<u64>,
-    data: &str,
-) -> Bytes {
+pub fn control(name: &'static str, id: Option<&dyn Display>, retry_ms: Option<u64>, data: &str) -> Bytes {
     let mut out = String::with_capacity(96 + data.len());
     if let Some(retry_ms) = retry_ms {
         let _ = writeln!(out, "retry: {retry_ms}");
@@ -136,16 +130,14 @@ fn push_data(out: &mut String, data: &str) -> Option<Range<usize>> {
     None
 }
 
-/// How many bytes the `data` lines of an event take in its frame: what a bound on data must hold against, since each line
-/// costs more than its text.
+/// What an event's data weighs in its frame, in bytes: its text, and for each line end in it the start of another `data`
+/// line. What bounds data must bound this, or a few bytes of line ends would become many.
 #[must_use]
-pub fn data_len(data: &str) -> usize {
+pub fn data_weight(data: &str) -> usize {
     let bytes = data.as_bytes();
-    let ends = bytes.iter().enumerate().filter(|&(at, &byte)| match byte {
+    let ends = (0..bytes.len()).filter(|&at| match bytes[at] {
         b'\n' => at == 0 || bytes[at - 1] != b'\r',
         other => other == b'\r',
     });
-    let end_bytes = bytes.iter().filter(|byte| matches!(byte, b'\r' | b'\n')).count();
-    let lines = 1 + ends.count();
-    bytes.len() - end_bytes + lines * "data: \n".len()
+    bytes.len() + ends.count() * LINE_COST
 }

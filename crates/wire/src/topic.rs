@@ -77,9 +77,7 @@ impl Partitions {
     /// Checks a number of partitions; `None` outside of 1 to [`limits::PARTITIONS_MAX`].
     #[must_use]
     pub fn new(count: usize) -> Option<Self> {
-        (1..=limits::PARTITIONS_MAX)
-            .contains(&count)
-            .then_some(Self(count as u8))
+        (1..=limits::PARTITIONS_MAX).contains(&count).then_some(Self(count as u8))
     }
 
     /// The number.
@@ -102,9 +100,7 @@ impl Partitions {
         let hash = topic
             .as_str()
             .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-            });
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
         Partition((hash % u64::from(self.0)) as u8)
     }
 }

@@ -6,9 +6,7 @@ use std::fmt::Display;
 
 use bytes::Bytes;
 use support::{cuts, event, eventsource_stream, heard, russe, spec};
-use towncrier_wire::{
-    CloseReason, Cursor, EventId, Gap, GapReason, Partitions, Start, Topic, control, sse,
-};
+use towncrier_wire::{CloseReason, Cursor, EventId, Gap, GapReason, Partitions, Start, Topic, control, sse};
 
 const CURSOR: &dyn Display = &"1795161600123-0";
 
@@ -25,10 +23,7 @@ fn check(frame: &Bytes, written: &str, name: &str, data: &str) {
 }
 
 fn topics(names: impl IntoIterator<Item = impl AsRef<str>>) -> Vec<Topic> {
-    names
-        .into_iter()
-        .map(|name| Topic::new(name.as_ref()).unwrap())
-        .collect()
+    names.into_iter().map(|name| Topic::new(name.as_ref()).unwrap()).collect()
 }
 
 #[test]
@@ -40,10 +35,7 @@ fn connected() {
         "connected",
         data,
     );
-    let cursor = Cursor::everywhere(
-        Partitions::new(2).unwrap(),
-        EventId::new(1_795_161_600_123, 36).unwrap(),
-    );
+    let cursor = Cursor::everywhere(Partitions::new(2).unwrap(), EventId::new(1_795_161_600_123, 36).unwrap());
     let data = r#"{"session":"s\"\\1\n","node":"é\u0000","resumed":true}"#;
     check(
         &control::connected(&cursor, 0, "s\"\\1\n", "é\0", true),
@@ -56,12 +48,7 @@ fn connected() {
 #[track_caller]
 fn check_gap(reason: GapReason, names: &[&str], data: &str) {
     let frame = Gap::new(reason, topics(names)).frame(CURSOR);
-    check(
-        &frame,
-        &format!("id: 1795161600123-0\nevent: gap\ndata: {data}\n\n"),
-        "gap",
-        data,
-    );
+    check(&frame, &format!("id: 1795161600123-0\nevent: gap\ndata: {data}\n\n"), "gap", data);
 }
 
 #[test]
@@ -75,17 +62,9 @@ fn gap() {
         assert_eq!(reason.as_str(), text);
         check_gap(reason, &[], &format!(r#"{{"reason":"{text}"}}"#));
     }
-    check_gap(
-        GapReason::Expired,
-        &["orders/42"],
-        r#"{"reason":"expired","topics":["orders/42"]}"#,
-    );
+    check_gap(GapReason::Expired, &["orders/42"], r#"{"reason":"expired","topics":["orders/42"]}"#);
     // Sorted, each once.
-    check_gap(
-        GapReason::Dropped,
-        &["b", "a", "b"],
-        r#"{"reason":"dropped","topics":["a","b"]}"#,
-    );
+    check_gap(GapReason::Dropped, &["b", "a", "b"], r#"{"reason":"dropped","topics":["a","b"]}"#);
 }
 
 #[test]
@@ -113,29 +92,15 @@ fn gap_of_hostile_topics() {
 fn gap_of_many_topics() {
     let names = |count: usize| (0..count).map(|number| format!("t{number:03}"));
     // A hundred are named, more are told as unknown; repeats do not count.
-    let hundred = names(100)
-        .map(|name| format!("{name:?}"))
-        .collect::<Vec<_>>()
-        .join(",");
+    let hundred = names(100).map(|name| format!("{name:?}")).collect::<Vec<_>>().join(",");
     for (names, data) in [
-        (
-            topics(names(100)),
-            format!(r#"{{"reason":"expired","topics":[{hundred}]}}"#),
-        ),
-        (
-            topics(names(100).chain(names(100))),
-            format!(r#"{{"reason":"expired","topics":[{hundred}]}}"#),
-        ),
+        (topics(names(100)), format!(r#"{{"reason":"expired","topics":[{hundred}]}}"#)),
+        (topics(names(100).chain(names(100))), format!(r#"{{"reason":"expired","topics":[{hundred}]}}"#)),
         (topics(names(101)), r#"{"reason":"expired"}"#.to_owned()),
         (topics(names(5000)), r#"{"reason":"expired"}"#.to_owned()),
     ] {
         let frame = Gap::new(GapReason::Expired, names).frame(CURSOR);
-        check(
-            &frame,
-            &format!("id: 1795161600123-0\nevent: gap\ndata: {data}\n\n"),
-            "gap",
-            &data,
-        );
+        check(&frame, &format!("id: 1795161600123-0\nevent: gap\ndata: {data}\n\n"), "gap", &data);
     }
 }
 
@@ -149,53 +114,27 @@ fn close() {
     ] {
         assert_eq!((reason.as_str(), reason.reconnect()), (text, true));
         let data = format!(r#"{{"reason":"{text}","reconnect":true}}"#);
-        check(
-            &reason.frame(2714),
-            &format!("retry: 2714\nevent: close\ndata: {data}\n\n"),
-            "close",
-            &data,
-        );
+        check(&reason.frame(2714), &format!("retry: 2714\nevent: close\ndata: {data}\n\n"), "close", &data);
     }
 }
 
 #[test]
 fn close_for_good() {
     let reason = CloseReason::Disconnected;
-    assert_eq!(
-        (reason.as_str(), reason.reconnect()),
-        ("disconnected", false)
-    );
+    assert_eq!((reason.as_str(), reason.reconnect()), ("disconnected", false));
     let data = r#"{"reason":"disconnected","reconnect":false}"#;
-    check(
-        &reason.frame(2714),
-        &format!("id: closed\nevent: close\ndata: {data}\n\n"),
-        "close",
-        data,
-    );
+    check(&reason.frame(2714), &format!("id: closed\nevent: close\ndata: {data}\n\n"), "close", data);
     // What the client sends back ends it, in every hub.
     let heard = spec(&[&reason.frame(2714)]);
     for count in 1..=8 {
-        assert_eq!(
-            Start::from_cursor(&heard.last_id, Partitions::new(count).unwrap()),
-            Start::Closed
-        );
+        assert_eq!(Start::from_cursor(&heard.last_id, Partitions::new(count).unwrap()), Start::Closed);
     }
 }
 
 #[test]
 fn heartbeat() {
-    check(
-        &control::heartbeat(None),
-        "event: heartbeat\ndata: {}\n\n",
-        "heartbeat",
-        "{}",
-    );
-    check(
-        &control::heartbeat(Some(CURSOR)),
-        "id: 1795161600123-0\nevent: heartbeat\ndata: {}\n\n",
-        "heartbeat",
-        "{}",
-    );
+    check(&control::heartbeat(None), "event: heartbeat\ndata: {}\n\n", "heartbeat", "{}");
+    check(&control::heartbeat(Some(CURSOR)), "id: 1795161600123-0\nevent: heartbeat\ndata: {}\n\n", "heartbeat", "{}");
 }
 
 /// The frame is this; no script sees it, and the client knows this afterwards.
@@ -211,23 +150,13 @@ fn check_silent(frame: &Bytes, written: &str, last_id: &str, retry: Option<u64>)
 #[test]
 fn ping() {
     check_silent(&sse::ping(None), ": ping\n\n", "", None);
-    check_silent(
-        &sse::ping(Some(CURSOR)),
-        ": ping\nid: 1795161600123-0\n\n",
-        "1795161600123-0",
-        None,
-    );
+    check_silent(&sse::ping(Some(CURSOR)), ": ping\nid: 1795161600123-0\n\n", "1795161600123-0", None);
 }
 
 #[test]
 fn retry() {
     check_silent(&sse::retry(2714), "retry: 2714\n\n", "", Some(2714));
-    check_silent(
-        &sse::retry(u64::MAX),
-        "retry: 18446744073709551615\n\n",
-        "",
-        Some(u64::MAX),
-    );
+    check_silent(&sse::retry(u64::MAX), "retry: 18446744073709551615\n\n", "", Some(u64::MAX));
 }
 
 #[test]

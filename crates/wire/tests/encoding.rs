@@ -7,9 +7,7 @@ use std::fmt::Display;
 use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*, sample::Index};
 use support::{Heard, event, eventsource_stream, russe, spec};
-use towncrier_wire::{
-    Cursor, Event, EventId, EventType, Gap, GapReason, Partitions, Topic, control, limits, sse,
-};
+use towncrier_wire::{Cursor, Event, EventId, EventType, Gap, GapReason, Partitions, Topic, control, limits, sse};
 
 /// Text of fragments that a line-based format could stumble over.
 fn hostile() -> impl Strategy<Value = String> {
@@ -43,28 +41,21 @@ fn event_type() -> impl Strategy<Value = Option<EventType>> {
 }
 
 fn id() -> impl Strategy<Value = EventId> {
-    (
-        0..=limits::ID_MS_MAX,
-        prop_oneof![0..3_u64, 0..=limits::ID_SEQ_MAX],
-    )
+    (0..=limits::ID_MS_MAX, prop_oneof![0..3_u64, 0..=limits::ID_SEQ_MAX])
         .prop_map(|(ms, seq)| EventId::new(ms, seq).unwrap())
 }
 
 fn cursor() -> impl Strategy<Value = Cursor> {
-    (
-        1..=limits::PARTITIONS_MAX,
-        vec(option::of(id()), limits::PARTITIONS_MAX),
-    )
-        .prop_map(|(count, ids)| {
-            let partitions = Partitions::new(count).unwrap();
-            let mut cursor = Cursor::empty(partitions);
-            for (partition, id) in partitions.iter().zip(ids) {
-                if let Some(id) = id {
-                    cursor.set(partition, id);
-                }
+    (1..=limits::PARTITIONS_MAX, vec(option::of(id()), limits::PARTITIONS_MAX)).prop_map(|(count, ids)| {
+        let partitions = Partitions::new(count).unwrap();
+        let mut cursor = Cursor::empty(partitions);
+        for (partition, id) in partitions.iter().zip(ids) {
+            if let Some(id) = id {
+                cursor.set(partition, id);
             }
-            cursor
-        })
+        }
+        cursor
+    })
 }
 
 fn normalised(data: &str) -> String {
@@ -82,12 +73,7 @@ struct Sent {
 }
 
 fn sent() -> impl Strategy<Value = Sent> {
-    let typed = |event_type: &Option<EventType>| {
-        event_type
-            .as_ref()
-            .map_or("message", EventType::as_str)
-            .to_owned()
-    };
+    let typed = |event_type: &Option<EventType>| event_type.as_ref().map_or("message", EventType::as_str).to_owned();
     prop_oneof![
         4 => (topic(), id(), event_type(), hostile(), option::of(cursor())).prop_map(
             move |(topic, id, event_type, data, cursor)| {
@@ -166,17 +152,9 @@ fn expected(stream: &[Sent], dataless: bool) -> Heard {
 
 /// The bytes in chunks that end at these places, and anywhere within a character too.
 fn cut<'a>(bytes: &'a [u8], at: &[Index]) -> Vec<&'a [u8]> {
-    let mut ends: Vec<_> = at
-        .iter()
-        .map(|at| at.index(bytes.len() + 1))
-        .chain([bytes.len()])
-        .collect();
+    let mut ends: Vec<_> = at.iter().map(|at| at.index(bytes.len() + 1)).chain([bytes.len()]).collect();
     ends.sort_unstable();
-    ends.iter()
-        .scan(0, |start, &end| {
-            Some(&bytes[std::mem::replace(start, end)..end])
-        })
-        .collect()
+    ends.iter().scan(0, |start, &end| Some(&bytes[std::mem::replace(start, end)..end])).collect()
 }
 
 proptest! {

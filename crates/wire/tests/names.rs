@@ -4,8 +4,8 @@ use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 
 use proptest::{collection::vec, prelude::*, sample::Index};
 use towncrier_wire::{
-    EventType, Name, Partitions, Selector, SelectorError, Selectors, SelectorsError, TextError,
-    Topic, TopicError, limits,
+    EventType, Name, Partitions, Selector, SelectorError, Selectors, SelectorsError, TextError, Topic, TopicError,
+    limits,
 };
 
 fn topic(text: &str) -> Topic {
@@ -46,25 +46,17 @@ fn texts_refused_by_all() {
         ("a\u{85}b", TextError::Control),
         ("\u{9f}", TextError::Control),
     ] {
-        assert_eq!(
-            verdicts(text).map(|(_, error)| error),
-            [Some(expect); 4],
-            "{text:?}"
-        );
+        assert_eq!(verdicts(text).map(|(_, error)| error), [Some(expect); 4], "{text:?}");
     }
 }
 
 #[test]
 fn texts_taken_by_all() {
     for text in [
-        "a", " ", " a ", "/", "//", "/a/", ":", "data: x", "é", "🦀", "\u{feff}", "\u{2028}",
-        "\u{a0}", "\u{200b}", "a\"b\\", "..", "?#%2f",
+        "a", " ", " a ", "/", "//", "/a/", ":", "data: x", "é", "🦀", "\u{feff}", "\u{2028}", "\u{a0}", "\u{200b}",
+        "a\"b\\", "..", "?#%2f",
     ] {
-        assert_eq!(
-            verdicts(text).map(|(_, error)| error),
-            [None; 4],
-            "{text:?}"
-        );
+        assert_eq!(verdicts(text).map(|(_, error)| error), [None; 4], "{text:?}");
         assert_eq!(topic(text).as_str(), text);
         assert_eq!(Selector::new(text), Ok(Selector::Topic(topic(text))));
         assert_eq!(EventType::new(text).unwrap().as_str(), text);
@@ -77,11 +69,7 @@ fn lengths_count_bytes() {
     for (unit, bytes) in [("a", 1), ("é", 2), ("🦀", 4)] {
         for count in (100 / bytes)..=(300 / bytes) {
             for (max, error) in verdicts(&unit.repeat(count)) {
-                assert_eq!(
-                    error,
-                    (count * bytes > max).then_some(TextError::TooLong { max }),
-                    "{count} of {unit}"
-                );
+                assert_eq!(error, (count * bytes > max).then_some(TextError::TooLong { max }), "{count} of {unit}");
             }
         }
     }
@@ -96,16 +84,7 @@ fn event_types_of_the_hub() {
     for text in ["connected", "heartbeat", "gap", "close"] {
         assert_eq!(EventType::new(text), Err(TextError::Reserved), "{text:?}");
     }
-    for text in [
-        "message",
-        "Connected",
-        "GAP",
-        "closed",
-        " close",
-        "gap ",
-        "open",
-        "error",
-    ] {
+    for text in ["message", "Connected", "GAP", "closed", " close", "gap ", "open", "error"] {
         assert!(EventType::new(text).is_ok(), "{text:?}");
     }
 }
@@ -119,44 +98,23 @@ fn topics_have_no_wildcards() {
 
 #[test]
 fn selectors() {
-    for text in [
-        "*", "**", "*/*", "a/*", "a/*/b", "*/a", "a/**", "*/**", "/*", "*/", "//**", "é/*",
-        "a/*/**",
-    ] {
-        assert_eq!(
-            Selector::new(text),
-            Ok(Selector::Pattern(text.into())),
-            "{text:?}"
-        );
+    for text in ["*", "**", "*/*", "a/*", "a/*/b", "*/a", "a/**", "*/**", "/*", "*/", "//**", "é/*", "a/*/**"] {
+        assert_eq!(Selector::new(text), Ok(Selector::Pattern(text.into())), "{text:?}");
     }
     for text in [
-        "a*", "*a", "a*b", "a/b*", "*b/c", "***", "a/***", "**/a", "**/**", "**/*", "a/**/b",
-        "**/", "a**", "a/**b", "* ", " *",
+        "a*", "*a", "a*b", "a/b*", "*b/c", "***", "a/***", "**/a", "**/**", "**/*", "a/**/b", "**/", "a**", "a/**b",
+        "* ", " *",
     ] {
-        assert_eq!(
-            Selector::new(text),
-            Err(SelectorError::Wildcard),
-            "{text:?}"
-        );
+        assert_eq!(Selector::new(text), Err(SelectorError::Wildcard), "{text:?}");
     }
     // A bad text counts before a bad wildcard.
-    assert_eq!(
-        Selector::new("a*\0"),
-        Err(SelectorError::Text(TextError::Control))
-    );
-    assert_eq!(
-        Topic::new("a*\n"),
-        Err(TopicError::Text(TextError::Control))
-    );
+    assert_eq!(Selector::new("a*\0"), Err(SelectorError::Text(TextError::Control)));
+    assert_eq!(Topic::new("a*\n"), Err(TopicError::Text(TextError::Control)));
 }
 
 #[test]
 fn sets_of_selectors() {
-    let many = |count: usize| {
-        (0..count)
-            .map(|number| format!("t{number}"))
-            .collect::<Vec<_>>()
-    };
+    let many = |count: usize| (0..count).map(|number| format!("t{number}")).collect::<Vec<_>>();
     let wrong = |index, error| Err(SelectorsError::Selector { index, error });
     for (texts, max, expect) in [
         (many(0), 100, Err(SelectorsError::None)),
@@ -165,36 +123,15 @@ fn sets_of_selectors() {
         (many(1), 1, Ok(1)),
         (many(2), 1, Err(SelectorsError::TooMany { max: 1 })),
         (many(100), usize::MAX, Ok(100)),
-        (
-            many(101),
-            usize::MAX,
-            Err(SelectorsError::TooMany { max: 100 }),
-        ),
+        (many(101), usize::MAX, Err(SelectorsError::TooMany { max: 100 })),
         // Repeats count as often as they are sent.
         (vec!["a".into(); 100], 100, Ok(1)),
-        (
-            vec!["a".into(); 101],
-            100,
-            Err(SelectorsError::TooMany { max: 100 }),
-        ),
-        (
-            vec!["a".into(), "".into()],
-            100,
-            wrong(1, SelectorError::Text(TextError::Empty)),
-        ),
-        (
-            vec!["a*".into(), "".into()],
-            100,
-            wrong(0, SelectorError::Wildcard),
-        ),
-        (
-            vec!["a".into(), "b".into(), "x\n".into()],
-            100,
-            wrong(2, SelectorError::Text(TextError::Control)),
-        ),
+        (vec!["a".into(); 101], 100, Err(SelectorsError::TooMany { max: 100 })),
+        (vec!["a".into(), "".into()], 100, wrong(1, SelectorError::Text(TextError::Empty))),
+        (vec!["a*".into(), "".into()], 100, wrong(0, SelectorError::Wildcard)),
+        (vec!["a".into(), "b".into(), "x\n".into()], 100, wrong(2, SelectorError::Text(TextError::Control))),
     ] {
-        let made = Selectors::new(texts.iter().map(String::as_str), max)
-            .map(|selectors| selectors.iter().count());
+        let made = Selectors::new(texts.iter().map(String::as_str), max).map(|selectors| selectors.iter().count());
         assert_eq!(made, expect, "{} of at most {max}", texts.len());
     }
 }
@@ -204,9 +141,7 @@ fn fits(pattern: &[&str], topic: &[&str]) -> bool {
     match (pattern, topic) {
         (["**"], [_, ..]) | ([], []) => true,
         (["*", pattern @ ..], [_, topic @ ..]) => fits(pattern, topic),
-        ([wanted, pattern @ ..], [segment, topic @ ..]) => {
-            wanted == segment && fits(pattern, topic)
-        }
+        ([wanted, pattern @ ..], [segment, topic @ ..]) => wanted == segment && fits(pattern, topic),
         _ => false,
     }
 }
@@ -218,25 +153,15 @@ fn paths<'a>(segments: &[&'a str], len: usize) -> Vec<Vec<&'a str>> {
         let Some(path) = all.get(start).filter(|path| path.len() < len).cloned() else {
             break;
         };
-        all.extend(
-            segments
-                .iter()
-                .map(|segment| [&path[..], &[segment]].concat()),
-        );
+        all.extend(segments.iter().map(|segment| [&path[..], &[segment]].concat()));
     }
     all
 }
 
 #[test]
 fn matches_as_the_protocol_says() {
-    let topics: Vec<_> = paths(&["a", "b", "ab", ""], 4)
-        .into_iter()
-        .filter(|path| path != &[""])
-        .collect();
-    let patterns: Vec<_> = paths(&["a", "b", "", "*", "**"], 4)
-        .into_iter()
-        .filter(|path| path != &[""])
-        .collect();
+    let topics: Vec<_> = paths(&["a", "b", "ab", ""], 4).into_iter().filter(|path| path != &[""]).collect();
+    let patterns: Vec<_> = paths(&["a", "b", "", "*", "**"], 4).into_iter().filter(|path| path != &[""]).collect();
     let mut matched = 0;
     for pattern in &patterns {
         let Ok(selector) = Selector::new(&pattern.join("/")) else {
@@ -247,10 +172,7 @@ fn matches_as_the_protocol_says() {
             let topic = topic(&path.join("/"));
             let expect = fits(pattern, path);
             assert_eq!(selector.matches(&topic), expect, "{selector} of {topic}");
-            assert!(
-                !expect || topic.as_str().starts_with(selector.prefix()),
-                "prefix of {selector} and {topic}"
-            );
+            assert!(!expect || topic.as_str().starts_with(selector.prefix()), "prefix of {selector} and {topic}");
             matched += usize::from(expect);
         }
     }
@@ -259,14 +181,7 @@ fn matches_as_the_protocol_says() {
 
 #[test]
 fn prefixes() {
-    for (text, expect) in [
-        ("a/b", "a/b"),
-        ("a/*", "a/"),
-        ("a/*/b", "a/"),
-        ("**", ""),
-        ("*/a", ""),
-        ("é/**", "é/"),
-    ] {
+    for (text, expect) in [("a/b", "a/b"), ("a/*", "a/"), ("a/*/b", "a/"), ("**", ""), ("*/a", ""), ("é/**", "é/")] {
         assert_eq!(Selector::new(text).unwrap().prefix(), expect, "{text:?}");
     }
 }
@@ -327,11 +242,7 @@ fn partitions_have_bounds() {
     for count in [256, 257, usize::MAX] {
         assert_eq!(Partitions::new(count), None, "{count}");
     }
-    let indices: Vec<_> = Partitions::new(8)
-        .unwrap()
-        .iter()
-        .map(towncrier_wire::Partition::index)
-        .collect();
+    let indices: Vec<_> = Partitions::new(8).unwrap().iter().map(towncrier_wire::Partition::index).collect();
     assert_eq!(indices, [0, 1, 2, 3, 4, 5, 6, 7]);
 }
 

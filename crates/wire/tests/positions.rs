@@ -44,17 +44,12 @@ fn cursor() -> impl Strategy<Value = Cursor> {
 fn cursor_like() -> impl Strategy<Value = String> {
     let edits = vec((any::<Index>(), 0..3, "[0-9a-zA-Z~._+é -]|\\PC"), 1..4);
     let edited = (cursor(), edits).prop_map(|(cursor, edits)| {
-        edits
-            .iter()
-            .fold(cursor.to_string(), |text, (at, kind, new)| {
-                let mut chars: Vec<_> = text.chars().collect();
-                let at = at.index(chars.len() + 1);
-                chars.splice(
-                    at..(at + usize::from(*kind > 0)).min(chars.len()),
-                    new.chars().filter(|_| *kind < 2),
-                );
-                chars.into_iter().collect()
-            })
+        edits.iter().fold(cursor.to_string(), |text, (at, kind, new)| {
+            let mut chars: Vec<_> = text.chars().collect();
+            let at = at.index(chars.len() + 1);
+            chars.splice(at..(at + usize::from(*kind > 0)).min(chars.len()), new.chars().filter(|_| *kind < 2));
+            chars.into_iter().collect()
+        })
     });
     prop_oneof![4 => edited, 1 => "[0-9a-z~-]{0,130}", 1 => "[0-9]{1,15}-[0-9]{1,8}", 1 => any::<String>()]
 }
@@ -171,13 +166,7 @@ fn ids_at_the_ends() {
 
 #[test]
 fn next_follows_the_clock() {
-    for (now_ms, expect) in [
-        (0, "7-4"),
-        (6, "7-4"),
-        (7, "7-4"),
-        (8, "8-0"),
-        (u64::MAX, "17592186044415-0"),
-    ] {
+    for (now_ms, expect) in [(0, "7-4"), (6, "7-4"), (7, "7-4"), (8, "8-0"), (u64::MAX, "17592186044415-0")] {
         assert_eq!(id_of(7, 3).next(now_ms).to_string(), expect, "at {now_ms}");
     }
 }
@@ -224,11 +213,7 @@ fn bad_ids() {
 #[track_caller]
 fn check(text: &str, partitions: usize, expect: Option<&str>) {
     let cursor = Cursor::parse(text, Partitions::new(partitions).unwrap());
-    assert_eq!(
-        cursor.map(|cursor| cursor.to_string()).ok().as_deref(),
-        expect,
-        "{text:?} of {partitions}"
-    );
+    assert_eq!(cursor.map(|cursor| cursor.to_string()).ok().as_deref(), expect, "{text:?} of {partitions}");
 }
 
 #[test]
@@ -297,11 +282,7 @@ fn bad_cursors() {
         check(text, partitions, None);
     }
     check(&"0".repeat(limits::CURSOR_BYTES_MAX + 1), 1, None);
-    check(
-        &format!("2~~{}", "~".repeat(limits::CURSOR_BYTES_MAX)),
-        2,
-        None,
-    );
+    check(&format!("2~~{}", "~".repeat(limits::CURSOR_BYTES_MAX)), 2, None);
 }
 
 #[test]

@@ -36,19 +36,12 @@ fn event_data() {
 #[test]
 fn format_bom() {
     // russe strips no byte order mark at all, and so misses the first field.
-    check_deviation(
-        "\u{feff}data:1\n\n\u{feff}data:2\n\ndata:3\n\n\n",
-        &messages(&["1", "3"]),
-        &messages(&["3"]),
-    );
+    check_deviation("\u{feff}data:1\n\n\u{feff}data:2\n\ndata:3\n\n\n", &messages(&["1", "3"]), &messages(&["3"]));
 }
 
 #[test]
 fn format_bom_2() {
-    check(
-        "\u{feff}\u{feff}data:1\n\ndata:2\n\ndata:3\n\n\n",
-        &messages(&["2", "3"]),
-    );
+    check("\u{feff}\u{feff}data:1\n\ndata:2\n\ndata:3\n\n\n", &messages(&["2", "3"]));
 }
 
 #[test]
@@ -62,48 +55,28 @@ fn format_comments() {
 
 #[test]
 fn format_data_before_final_empty_line() {
-    check(
-        "retry:1000\ndata:test1\n\nid:test\ndata:test2\n",
-        &heard(&[event("", "message", "test1")], "", Some(1000)),
-    );
+    check("retry:1000\ndata:test1\n\nid:test\ndata:test2\n", &heard(&[event("", "message", "test1")], "", Some(1000)));
 }
 
 #[test]
 fn format_field_data() {
-    check(
-        "data:\n\ndata\ndata\n\ndata:test\n\n\n",
-        &messages(&["", "\n", "test"]),
-    );
+    check("data:\n\ndata\ndata\n\ndata:test\n\n\n", &messages(&["", "\n", "test"]));
 }
 
 #[test]
 fn format_field_event() {
-    check(
-        "event:test\ndata:x\n\ndata:x\n\n\n",
-        &heard(
-            &[event("", "test", "x"), event("", "message", "x")],
-            "",
-            None,
-        ),
-    );
+    check("event:test\ndata:x\n\ndata:x\n\n\n", &heard(&[event("", "test", "x"), event("", "message", "x")], "", None));
 }
 
 #[test]
 fn format_field_event_empty() {
     // russe tells an empty type from none.
-    check_deviation(
-        "event: \ndata:data\n\n\n",
-        &messages(&["data"]),
-        &heard(&[event("", "", "data")], "", None),
-    );
+    check_deviation("event: \ndata:data\n\n\n", &messages(&["data"]), &heard(&[event("", "", "data")], "", None));
 }
 
 #[test]
 fn format_field_id_and_id_2() {
-    check(
-        "id: …\nretry: 200\ndata: hello\n\n",
-        &heard(&[event("…", "message", "hello")], "…", Some(200)),
-    );
+    check("id: …\nretry: 200\ndata: hello\n\n", &heard(&[event("…", "message", "hello")], "…", Some(200)));
 }
 
 #[test]
@@ -121,15 +94,7 @@ fn format_field_id_3() {
             None,
         ),
     );
-    let resets = heard(
-        &[
-            event("1", "message", "1"),
-            event("", "message", "2"),
-            event("", "message", "3"),
-        ],
-        "",
-        None,
-    );
+    let resets = heard(&[event("1", "message", "1"), event("", "message", "2"), event("", "message", "3")], "", None);
     check("id: 1\ndata: 1\n\nid:\ndata:2\n\ndata:3\n\n", &resets);
     check("id: 1\ndata: 1\n\nid\ndata:2\n\ndata:3\n\n", &resets);
 }
@@ -156,18 +121,12 @@ fn format_field_parsing() {
 
 #[test]
 fn format_field_retry() {
-    check(
-        "retry:03000\ndata:x\n\n\n",
-        &heard(&[event("", "message", "x")], "", Some(3000)),
-    );
+    check("retry:03000\ndata:x\n\n\n", &heard(&[event("", "message", "x")], "", Some(3000)));
 }
 
 #[test]
 fn format_field_retry_bogus() {
-    check(
-        "retry:3000\nretry:1000x\ndata:x\n\n\n",
-        &heard(&[event("", "message", "x")], "", Some(3000)),
-    );
+    check("retry:3000\nretry:1000x\ndata:x\n\n\n", &heard(&[event("", "message", "x")], "", Some(3000)));
 }
 
 #[test]
@@ -175,10 +134,7 @@ fn format_field_retry_bogus_2() {
     // The text of this newer case was not to be had: further values that are not all digits.
     for bogus in ["-1000", "+1000", "1e3", "10 00", " 1000", "1000\t", "٣"] {
         let stream = format!("retry:3000\nretry: {bogus}\ndata:x\n\n\n");
-        check(
-            &stream,
-            &heard(&[event("", "message", "x")], "", Some(3000)),
-        );
+        check(&stream, &heard(&[event("", "message", "x")], "", Some(3000)));
     }
 }
 
@@ -197,18 +153,12 @@ fn format_field_unknown() {
 
 #[test]
 fn format_leading_space() {
-    check(
-        "data:\ttest\rdata: \ndata:test\n\n\n",
-        &messages(&["\ttest\n\ntest"]),
-    );
+    check("data:\ttest\rdata: \ndata:test\n\n\n", &messages(&["\ttest\n\ntest"]));
 }
 
 #[test]
 fn format_newlines() {
-    check(
-        "data:test\r\ndata\ndata:test\r\n\r\n",
-        &messages(&["test\n\ntest"]),
-    );
+    check("data:test\r\ndata\ndata:test\r\n\r\n", &messages(&["test\n\ntest"]));
 }
 
 #[test]
@@ -228,10 +178,6 @@ fn block_without_data() {
     check_deviation(
         ": ping\nid: 1\n\ndata: x\n\n",
         &heard(&[event("1", "message", "x")], "1", None),
-        &heard(
-            &[event("1", "message", ""), event("1", "message", "x")],
-            "1",
-            None,
-        ),
+        &heard(&[event("1", "message", ""), event("1", "message", "x")], "1", None),
     );
 }

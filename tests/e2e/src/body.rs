@@ -39,14 +39,12 @@ impl Body {
 
     pub(crate) fn of(head: &Head) -> Self {
         let empty = head.status == 204 || head.status == 304 || head.status < 200;
-        Self(
-            match (head.header("transfer-encoding"), head.header("content-length")) {
-                _ if empty => Framing::Over,
-                (Some(coding), _) if coding.eq_ignore_ascii_case("chunked") => Framing::ChunkSize,
-                (_, Some(length)) => Framing::Length(length.parse().expect("content-length is a number")),
-                _ => Framing::UntilClose,
-            },
-        )
+        Self(match (head.header("transfer-encoding"), head.header("content-length")) {
+            _ if empty => Framing::Over,
+            (Some(coding), _) if coding.eq_ignore_ascii_case("chunked") => Framing::ChunkSize,
+            (_, Some(length)) => Framing::Length(length.parse().expect("content-length is a number")),
+            _ => Framing::UntilClose,
+        })
     }
 
     pub(crate) fn ends_with_connection(self) -> bool {
@@ -85,11 +83,7 @@ impl Body {
                 }
                 end => {
                     unread.advance(2);
-                    if matches!(end, Framing::LastChunk) {
-                        Framing::Over
-                    } else {
-                        Framing::ChunkSize
-                    }
+                    if matches!(end, Framing::LastChunk) { Framing::Over } else { Framing::ChunkSize }
                 }
             };
         }

@@ -73,21 +73,11 @@ impl Response {
     pub fn problem(&self, status: u16) -> Value {
         assert_eq!(self.status(), status, "{}", self.text());
         let kind = self.head.header("content-type").unwrap_or_default();
-        assert!(
-            kind.starts_with("application/problem+json"),
-            "content-type {kind:?}: {}",
-            self.text()
-        );
+        assert!(kind.starts_with("application/problem+json"), "content-type {kind:?}: {}", self.text());
         let problem = self.json();
         assert_eq!(problem["status"], status, "{problem}");
-        assert!(
-            problem["title"].as_str().is_some_and(|title| !title.is_empty()),
-            "{problem}"
-        );
-        assert!(
-            problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()),
-            "{problem}"
-        );
+        assert!(problem["title"].as_str().is_some_and(|title| !title.is_empty()), "{problem}");
+        assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{problem}");
         problem
     }
 }
@@ -121,20 +111,14 @@ impl Connection {
     pub fn open_small(addr: SocketAddr) -> Self {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).expect("a socket");
         socket.set_recv_buffer_size(4096).expect("receive buffer");
-        socket
-            .connect(&addr.into())
-            .unwrap_or_else(|error| panic!("connect to {addr}: {error}"));
+        socket.connect(&addr.into()).unwrap_or_else(|error| panic!("connect to {addr}: {error}"));
         Self::new(socket.into())
     }
 
     fn new(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("nodelay");
         stream.set_write_timeout(Some(SOON)).expect("write timeout");
-        Self {
-            stream,
-            unread: BytesMut::new(),
-            framing: Body::none(),
-        }
+        Self { stream, unread: BytesMut::new(), framing: Body::none() }
     }
 
     /// Sends bytes as they are.
@@ -159,10 +143,7 @@ impl Connection {
             }
             if self.fill(deadline)? == 0 {
                 let seen = String::from_utf8_lossy(&self.unread).into_owned();
-                return Err(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    format!("no answer but {seen:?}"),
-                ));
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("no answer but {seen:?}")));
             }
         }
     }
@@ -215,9 +196,7 @@ impl Connection {
 
     /// Goes away with an RST.
     pub fn reset(self) {
-        SockRef::from(&self.stream)
-            .set_linger(Some(Duration::ZERO))
-            .expect("linger");
+        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("linger");
     }
 
     /// Sends this over and over until the other side has taken `most` bytes, or takes no more for `patience`, or has
@@ -237,11 +216,13 @@ impl Connection {
     /// Appends what there is of the body to `out`, waiting for more if there is nothing.
     pub(crate) fn read_body(&mut self, out: &mut BytesMut, deadline: Instant) -> io::Result<Progress> {
         let before = out.len();
-        if self.framing.take(&mut self.unread, out)? {
-            return Ok(Progress::Clean);
-        }
+        let over = self.framing.take(&mut self.unread, out)?;
+        // Bytes that came with the end are read before it.
         if out.len() > before {
             return Ok(Progress::More);
+        }
+        if over {
+            return Ok(Progress::Clean);
         }
         match self.fill(deadline) {
             Ok(0) if self.framing.ends_with_connection() => Ok(Progress::Clean),
@@ -253,9 +234,7 @@ impl Connection {
     }
 
     fn fill(&mut self, deadline: Instant) -> io::Result<usize> {
-        let left = deadline
-            .saturating_duration_since(Instant::now())
-            .max(Duration::from_millis(1));
+        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         self.stream.set_read_timeout(Some(left))?;
         let mut bytes = [0; 64 * 1024];
         match self.stream.read(&mut bytes) {
@@ -276,18 +255,8 @@ fn parse_head(bytes: &[u8]) -> io::Result<Option<(usize, Head)>> {
         Ok(httparse::Status::Partial) => Ok(None),
         Ok(httparse::Status::Complete(length)) => {
             let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
-            let headers = response
-                .headers
-                .iter()
-                .map(|h| (h.name.to_ascii_lowercase(), text(h.value)))
-                .collect();
-            Ok(Some((
-                length,
-                Head {
-                    status: response.code.expect("parsed"),
-                    headers,
-                },
-            )))
+            let headers = response.headers.iter().map(|h| (h.name.to_ascii_lowercase(), text(h.value))).collect();
+            Ok(Some((length, Head { status: response.code.expect("parsed"), headers })))
         }
         Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
     }
@@ -307,7 +276,5 @@ pub(crate) fn request(addr: SocketAddr, method: &str, target: &str, headers: &[(
     let mut connection = Connection::open(addr);
     // A hub that refuses a body early may close before it has read it all; its answer is what counts.
     let sent = connection.send([message.as_bytes(), body].concat());
-    connection
-        .response(SOON)
-        .unwrap_or_else(|error| panic!("{method} {target}: {error} (request: {sent:?})"))
+    connection.response(SOON).unwrap_or_else(|error| panic!("{method} {target}: {error} (request: {sent:?})"))
 }

@@ -28,10 +28,7 @@ pub struct Builder {
 
 impl Default for Builder {
     fn default() -> Self {
-        Self {
-            arguments: &["serve"],
-            settings: Vec::new(),
-        }
+        Self { arguments: &["serve"], settings: Vec::new() }
     }
 }
 
@@ -66,27 +63,15 @@ impl Builder {
 
     fn spawn(&self) -> Hub {
         let addr = ports::free();
-        let serve = process::Towncrier::new(self.arguments)
-            .set("http.listen", &addr.to_string())
-            .set("http.workers", "2");
-        let serve = self
-            .settings
-            .iter()
-            .fold(serve, |serve, (key, value)| serve.set(key, value));
+        let serve =
+            process::Towncrier::new(self.arguments).set("http.listen", &addr.to_string()).set("http.workers", "2");
+        let serve = self.settings.iter().fold(serve, |serve, (key, value)| serve.set(key, value));
         let (mut command, folder) = serve.into_parts();
         let log = folder.path().join("log");
         let file = File::create(&log).expect("create the log");
-        command
-            .stdout(Stdio::from(file.try_clone().expect("a second handle")))
-            .stderr(Stdio::from(file));
+        command.stdout(Stdio::from(file.try_clone().expect("a second handle"))).stderr(Stdio::from(file));
         let child = command.spawn().expect("start the hub");
-        Hub {
-            addr,
-            child,
-            log,
-            settings: self.clone(),
-            _folder: folder,
-        }
+        Hub { addr, child, log, settings: self.clone(), _folder: folder }
     }
 }
 
@@ -142,11 +127,7 @@ impl Hub {
 
     /// A subscription to these topics, not yet opened.
     pub fn subscription(&self, selectors: &[&str]) -> Subscribe {
-        selectors
-            .iter()
-            .fold(Subscribe::to(self.addr), |subscription, selector| {
-                subscription.topic(selector)
-            })
+        selectors.iter().fold(Subscribe::to(self.addr), |subscription, selector| subscription.topic(selector))
     }
 
     /// Publishes data to a topic and gives the event's id.
@@ -154,10 +135,7 @@ impl Hub {
     pub fn publish(&self, topic: &str, data: &str) -> String {
         let answer = self.send(&json!({"topic": topic, "data": data})).ok();
         assert_eq!(answer["topic"], topic, "{answer}");
-        answer["id"]
-            .as_str()
-            .unwrap_or_else(|| panic!("no id: {answer}"))
-            .to_owned()
+        answer["id"].as_str().unwrap_or_else(|| panic!("no id: {answer}")).to_owned()
     }
 
     /// Publishes `count` numbered events and gives their data.
@@ -172,11 +150,7 @@ impl Hub {
         for part in data.chunks(100) {
             let batch: Vec<Value> = part.iter().map(|data| json!({"topic": topic, "data": data})).collect();
             let answers = self.post("/admin/v1/publish/batch", &batch.into()).ok();
-            let stored = answers
-                .as_array()
-                .expect("a list")
-                .iter()
-                .all(|answer| answer["id"].is_string());
+            let stored = answers.as_array().expect("a list").iter().all(|answer| answer["id"].is_string());
             assert!(stored, "{answers}");
         }
         data
@@ -222,13 +196,8 @@ impl Hub {
     #[must_use]
     pub fn sessions(&self, topic: &str) -> Vec<String> {
         let answer = self.get(&format!("/admin/v1/sessions?topic={}", encode(topic))).ok();
-        let sessions = answer["sessions"]
-            .as_array()
-            .unwrap_or_else(|| panic!("no sessions: {answer}"));
-        sessions
-            .iter()
-            .map(|session| session["id"].as_str().expect("id").to_owned())
-            .collect()
+        let sessions = answer["sessions"].as_array().unwrap_or_else(|| panic!("no sessions: {answer}"));
+        sessions.iter().map(|session| session["id"].as_str().expect("id").to_owned()).collect()
     }
 
     /// What it has logged.
@@ -243,10 +212,7 @@ impl Hub {
     #[must_use]
     pub fn rss_kib(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the hub runs");
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .expect("VmRSS");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
@@ -274,10 +240,7 @@ impl Hub {
         loop {
             if let Some(status) = self.child.try_wait().expect("wait for the hub") {
                 let log = self.log();
-                assert!(
-                    log.to_lowercase().contains("in use"),
-                    "the hub ended at once, {status}:\n{log}"
-                );
+                assert!(log.to_lowercase().contains("in use"), "the hub ended at once, {status}:\n{log}");
                 return false;
             }
             if TcpStream::connect(self.addr).is_ok() && self.get("/ready").status() == 200 {

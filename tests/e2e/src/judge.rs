@@ -35,18 +35,11 @@ impl Judge {
     #[must_use]
     pub fn start(name: &str, url: &str, count: usize, types: &[&str]) -> Self {
         let mut command = program(name);
-        command.arg(url).args([
-            "--count",
-            &count.to_string(),
-            "--deadline",
-            &PATIENCE.as_secs().to_string(),
-        ]);
+        command.arg(url).args(["--count", &count.to_string(), "--deadline", &PATIENCE.as_secs().to_string()]);
         if !types.is_empty() {
             command.args(["--types", &types.join(",")]);
         }
-        let mut judge = Self {
-            lines: Lines::start(command, None),
-        };
+        let mut judge = Self { lines: Lines::start(command, None) };
         let connected = judge.event();
         assert_eq!(connected.kind.as_deref(), Some("connected"), "{connected:?}");
         judge
@@ -83,11 +76,7 @@ impl Judge {
 /// An event as a judge prints it. An untyped one is a `message` in the words of an `EventSource`.
 fn event(line: &Value) -> Event {
     let text = |key: &str| line[key].as_str().map(str::to_owned);
-    Event {
-        id: text("id"),
-        kind: text("type").filter(|kind| kind != "message"),
-        data: text("data").expect("data"),
-    }
+    Event { id: text("id"), kind: text("type").filter(|kind| kind != "message"), data: text("data").expect("data") }
 }
 
 /// A page in headless Chromium.
@@ -112,9 +101,7 @@ impl Page {
     #[track_caller]
     #[must_use]
     pub fn open(url: &str) -> Self {
-        let mut page = Self {
-            browser: Lines::start(program("browser.mjs"), None),
-        };
+        let mut page = Self { browser: Lines::start(program("browser.mjs"), None) };
         assert_eq!(page.browser.next(PATIENCE)["ok"], "ready");
         page.tell(json!({"do": "open", "url": url}));
         page
@@ -141,11 +128,7 @@ impl Page {
     /// What an element shows.
     #[track_caller]
     pub fn text(&mut self, id: &str) -> String {
-        self.tell(json!({"do": "text", "id": id}))
-            .as_str()
-            .unwrap_or_default()
-            .trim()
-            .to_owned()
+        self.tell(json!({"do": "text", "id": id})).as_str().unwrap_or_default().trim().to_owned()
     }
 
     /// Errors that scripts threw or the console showed.
@@ -177,22 +160,16 @@ impl Page {
         eventually(what, PATIENCE, || {
             let heard = self.tell(json!({"do": "heard"}));
             let events: Vec<Event> = heard.as_array().expect("events").iter().map(event).collect();
-            if wanted(&events) {
-                Ok(events)
-            } else {
-                Err(format!("{} events, {:?}", events.len(), events.last()))
-            }
+            if wanted(&events) { Ok(events) } else { Err(format!("{} events, {:?}", events.len(), events.last())) }
         })
     }
 
     /// Waits until the native `EventSource` has given up for good.
     #[track_caller]
     pub fn stopped(&mut self) {
-        eventually("the native EventSource is closed", PATIENCE, || {
-            match self.tell(json!({"do": "state"})) {
-                state if state == "closed" => Ok(()),
-                state => Err(state),
-            }
+        eventually("the native EventSource is closed", PATIENCE, || match self.tell(json!({"do": "state"})) {
+            state if state == "closed" => Ok(()),
+            state => Err(state),
         });
     }
 
@@ -208,9 +185,5 @@ impl Page {
 
 fn row(row: &Value) -> Row {
     let text = |key: &str| row[key].as_str().map(str::to_owned);
-    Row {
-        kind: text("kind").expect("kind"),
-        event: text("type"),
-        data: text("data"),
-    }
+    Row { kind: text("kind").expect("kind"), event: text("type"), data: text("data") }
 }

@@ -26,15 +26,8 @@ pub(crate) fn root() -> &'static Path {
 /// The hub's binary: `TOWNCRIER_BIN`, or what cargo built beside this test's executable.
 fn binary() -> PathBuf {
     let beside = || Some(env::current_exe().ok()?.parent()?.parent()?.join("towncrier"));
-    let path = env::var_os("TOWNCRIER_BIN")
-        .map(PathBuf::from)
-        .or_else(beside)
-        .expect("a target folder");
-    assert!(
-        path.is_file(),
-        "no hub at {}: run `cargo build -p towncrier` first, or tests/run",
-        path.display()
-    );
+    let path = env::var_os("TOWNCRIER_BIN").map(PathBuf::from).or_else(beside).expect("a target folder");
+    assert!(path.is_file(), "no hub at {}: run `cargo build -p towncrier` first, or tests/run", path.display());
     path
 }
 
@@ -78,12 +71,7 @@ impl Towncrier {
     #[track_caller]
     #[must_use]
     pub fn run(mut self) -> Finished {
-        let mut child = self
-            .command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("start towncrier");
+        let mut child = self.command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start towncrier");
         let stdout = read_all(child.stdout.take().expect("piped"));
         let stderr = read_all(child.stderr.take().expect("piped"));
         let status = wait_exit(&mut child, SOON);
@@ -91,14 +79,8 @@ impl Towncrier {
             child.kill().expect("kill");
         }
         let (stdout, stderr) = (stdout.join().expect("stdout"), stderr.join().expect("stderr"));
-        let Some(status) = status else {
-            panic!("{:?} did not end\n{stdout}\n{stderr}", self.command)
-        };
-        Finished {
-            code: status.code(),
-            stdout,
-            stderr,
-        }
+        let Some(status) = status else { panic!("{:?} did not end\n{stdout}\n{stderr}", self.command) };
+        Finished { code: status.code(), stdout, stderr }
     }
 
     /// Starts it and follows the JSON lines that it prints.
@@ -152,19 +134,8 @@ impl Lines {
         let stdout = BufReader::new(child.stdout.take().expect("piped"));
         let stdin = child.stdin.take();
         let (line, lines) = mpsc::sync_channel(LINES_WAITING);
-        thread::spawn(move || {
-            stdout
-                .lines()
-                .map_while(Result::ok)
-                .try_for_each(|text| line.send(text))
-        });
-        Self {
-            child,
-            stdin,
-            lines,
-            program,
-            _folder: folder,
-        }
+        thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|text| line.send(text)));
+        Self { child, stdin, lines, program, _folder: folder }
     }
 
     /// The next line.
@@ -228,10 +199,7 @@ impl Drop for Lines {
 }
 
 pub(crate) fn send(child: &Child, signal: Signal) {
-    let pid = i32::try_from(child.id())
-        .ok()
-        .and_then(Pid::from_raw)
-        .expect("a process id");
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id");
     rustix::process::kill_process(pid, signal).expect("send a signal");
 }
 

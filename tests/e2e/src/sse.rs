@@ -74,12 +74,7 @@ pub(crate) struct Stream {
 
 impl Stream {
     pub(crate) fn new(connection: Connection) -> Self {
-        Self {
-            connection,
-            bytes: BytesMut::new(),
-            decoder: russe::Decoder::default(),
-            pinged: false,
-        }
+        Self { connection, bytes: BytesMut::new(), decoder: russe::Decoder::default(), pinged: false }
     }
 
     pub(crate) fn into_connection(self) -> Connection {
@@ -128,9 +123,6 @@ impl Stream {
         if pinged && event.kind.is_none() && event.data.is_empty() {
             return Some(Item::Heartbeat(event.id));
         }
-        Some(Item::Event {
-            event,
-            retry: message.retry,
-        })
+        Some(Item::Event { event, retry: message.retry })
     }
 }

@@ -30,13 +30,7 @@ impl Subscribe {
     /// Subscribes at a hub or a proxy.
     pub fn to(addr: SocketAddr) -> Self {
         let headers = vec!["Accept: text/event-stream".to_owned()];
-        Self {
-            addr,
-            path: "/events".to_owned(),
-            query: Vec::new(),
-            headers,
-            small_buffer: false,
-        }
+        Self { addr, path: "/events".to_owned(), query: Vec::new(), headers, small_buffer: false }
     }
 
     /// Another path than `/events`.
@@ -83,22 +77,13 @@ impl Subscribe {
     #[track_caller]
     #[must_use]
     pub fn answer(self) -> (Head, Connection) {
-        let mut connection = if self.small_buffer {
-            Connection::open_small(self.addr)
-        } else {
-            Connection::open(self.addr)
-        };
-        let target = if self.query.is_empty() {
-            self.path
-        } else {
-            format!("{}?{}", self.path, self.query.join("&"))
-        };
+        let mut connection =
+            if self.small_buffer { Connection::open_small(self.addr) } else { Connection::open(self.addr) };
+        let target = if self.query.is_empty() { self.path } else { format!("{}?{}", self.path, self.query.join("&")) };
         let headers = self.headers.join("\r\n");
         let request = format!("GET {target} HTTP/1.1\r\nHost: {}\r\n{headers}\r\n\r\n", self.addr);
         connection.send(request).expect("send the request");
-        let head = connection
-            .head(SOON)
-            .unwrap_or_else(|error| panic!("GET {target}: {error}"));
+        let head = connection.head(SOON).unwrap_or_else(|error| panic!("GET {target}: {error}"));
         (head, connection)
     }
 
@@ -124,11 +109,7 @@ impl Subscribe {
         }
         let mut stream = Stream::new(connection);
         let first = stream.next(Instant::now() + SOON);
-        let Some(Item::Event {
-            event,
-            retry: Some(retry),
-        }) = first
-        else {
+        let Some(Item::Event { event, retry: Some(retry) }) = first else {
             return Err(format!("no first block but {first:?}"));
         };
         assert!(event.is("connected"), "{event:?}");
@@ -264,12 +245,7 @@ impl Subscriber {
         let Some(item) = self.stream.next(deadline) else {
             panic!("waited in vain for {awaited}, {}", self.story());
         };
-        if let Item::Event {
-            event: Event { id: Some(id), .. },
-            ..
-        }
-        | Item::Heartbeat(Some(id)) = &item
-        {
+        if let Item::Event { event: Event { id: Some(id), .. }, .. } | Item::Heartbeat(Some(id)) = &item {
             id.clone_into(&mut self.cursor);
         }
         self.seen.push_back(item.clone());

@@ -19,17 +19,29 @@ use crate::{
     state::State,
 };
 
-pub(crate) async fn to_session(request: HttpRequest, payload: Payload, state: Data<State>) -> Result<HttpResponse, Problem> {
+pub(crate) async fn to_session(
+    request: HttpRequest,
+    payload: Payload,
+    state: Data<State>,
+) -> Result<HttpResponse, Problem> {
     let id = session_id(&request, "/events")?;
     send(Who::Session(id), &request, payload, &state).await
 }
 
-pub(crate) async fn to_user(request: HttpRequest, payload: Payload, state: Data<State>) -> Result<HttpResponse, Problem> {
+pub(crate) async fn to_user(
+    request: HttpRequest,
+    payload: Payload,
+    state: Data<State>,
+) -> Result<HttpResponse, Problem> {
     let id = user_id(&request, "/events")?;
     send(Who::User(id), &request, payload, &state).await
 }
 
-pub(crate) async fn to_all(request: HttpRequest, payload: Payload, state: Data<State>) -> Result<HttpResponse, Problem> {
+pub(crate) async fn to_all(
+    request: HttpRequest,
+    payload: Payload,
+    state: Data<State>,
+) -> Result<HttpResponse, Problem> {
     send(Who::Everyone, &request, payload, &state).await
 }
 

@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use serde_json::json;
 use towncrier_actors::messages::{AskSession, Disconnect, ListSessions, Who};
-use towncrier_wire::{Name, Topic};
+use towncrier_wire::{Name, Selector};
 
 use super::{between, limit, name, stopping, topics::topic};
 use crate::{answer, problem::Problem, query::Query, state::State};
@@ -11,22 +11,22 @@ use crate::{answer, problem::Problem, query::Query, state::State};
 pub(crate) async fn list(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, Problem> {
     let query = Query::parse(request.query_string())?;
     query.only(&["topic", "user", "after", "limit"])?;
-    let topic = query.get("topic").map(|text| Topic::new(text).map_err(|error| Problem::field("topic", error)));
-    answer(&query, topic.transpose()?, &state).await
+    let selector = query.get("topic").map(|text| Selector::new(text).map_err(|error| Problem::field("topic", error)));
+    answer(&query, selector.transpose()?, &state).await
 }
 
 pub(crate) async fn of_topic(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, Problem> {
     let query = Query::parse(request.query_string())?;
     query.only(&["user", "after", "limit"])?;
-    answer(&query, Some(topic(&request, "/sessions")?), &state).await
+    answer(&query, Some(Selector::Topic(topic(&request, "/sessions")?)), &state).await
 }
 
-async fn answer(query: &Query<'_>, topic: Option<Topic>, state: &State) -> Result<HttpResponse, Problem> {
+async fn answer(query: &Query<'_>, selector: Option<Selector>, state: &State) -> Result<HttpResponse, Problem> {
     let named = |field: &str| {
         query.get(field).map(|text| Name::new(text).map_err(|error| Problem::field(field, error))).transpose()
     };
     let limit = limit(query)?;
-    let list = ListSessions { topic, user: named("user")?, after: named("after")?, limit: limit + 1 };
+    let list = ListSessions { selector, user: named("user")?, after: named("after")?, limit: limit + 1 };
     let mut sessions = state.hub().registry().send(list).await.map_err(stopping)?;
     let more = sessions.len() > limit;
     sessions.truncate(limit);

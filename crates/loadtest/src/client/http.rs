@@ -49,9 +49,7 @@ enum State {
 
 impl Responses {
     pub(crate) fn new() -> Self {
-        Self {
-            state: State::Head(Vec::new()),
-        }
+        Self { state: State::Head(Vec::new()) }
     }
 
     /// Takes the next piece off the front of `input`; `None` if that needs more input.
@@ -98,10 +96,7 @@ impl Responses {
         self.state = match (&self.state, byte) {
             (&State::ChunkSize { size, digits }, _) if byte.is_ascii_hexdigit() && digits < CHUNK_DIGITS_MAX => {
                 let digit = u64::from(char::from(byte).to_digit(16).unwrap_or(0));
-                State::ChunkSize {
-                    size: size * 16 + digit,
-                    digits: digits + 1,
-                }
+                State::ChunkSize { size: size * 16 + digit, digits: digits + 1 }
             }
             (&State::ChunkSize { size, digits: 1.. } | &State::ChunkExtension { size }, b'\r') => {
                 State::ChunkSizeLf { size }
@@ -142,19 +137,12 @@ fn read_head(head: &mut Vec<u8>, input: &mut &[u8]) -> Result<Option<u16>, Malfo
     let from = had.saturating_sub(END.len() - 1);
     let Some(found) = head[from..].windows(END.len()).position(|window| window == END) else {
         *input = &input[part.len()..];
-        return if head.len() == HEAD_MAX {
-            Err(Malformed::HeadLength)
-        } else {
-            Ok(None)
-        };
+        return if head.len() == HEAD_MAX { Err(Malformed::HeadLength) } else { Ok(None) };
     };
     let end = from + found + END.len();
     *input = &input[end - had..];
     head.truncate(end);
-    let status = head
-        .strip_prefix(b"HTTP/1.1 ")
-        .and_then(|rest| rest.get(..3))
-        .ok_or(Malformed::Head)?;
+    let status = head.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3)).ok_or(Malformed::Head)?;
     let status = std::str::from_utf8(status).ok().and_then(|digits| digits.parse().ok());
     status.map(Some).ok_or(Malformed::Head)
 }
@@ -173,9 +161,7 @@ fn parse_framing(head: &[u8], status: u16) -> Result<State, Malformed> {
             return Ok(State::ChunkSize { size: 0, digits: 0 });
         }
         if name.eq_ignore_ascii_case("content-length") {
-            framing = State::Length {
-                left: value.trim().parse().map_err(|_| Malformed::Head)?,
-            };
+            framing = State::Length { left: value.trim().parse().map_err(|_| Malformed::Head)? };
         }
     }
     Ok(framing)
@@ -200,10 +186,7 @@ mod tests {
             }
             assert!(input.is_empty(), "left over: {input:?}");
         }
-        Ok(seen
-            .into_iter()
-            .map(|(status, body, end)| (status, String::from_utf8(body).expect("text"), end))
-            .collect())
+        Ok(seen.into_iter().map(|(status, body, end)| (status, String::from_utf8(body).expect("text"), end)).collect())
     }
 
     const STREAM: &[u8] =
@@ -238,10 +221,7 @@ mod tests {
             assert_eq!(read(&[chunked(wrong).as_bytes()]), Err(Malformed::Chunk), "{wrong:?}");
         }
         assert_eq!(read(&[b"SSH-2.0\r\n\r\n"]), Err(Malformed::Head));
-        assert_eq!(
-            read(&[b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n"]),
-            Err(Malformed::Head)
-        );
+        assert_eq!(read(&[b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n"]), Err(Malformed::Head));
         assert_eq!(read(&[&[b'a'; HEAD_MAX]]), Err(Malformed::HeadLength));
     }
 }

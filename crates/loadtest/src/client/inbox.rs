@@ -37,16 +37,7 @@ impl Faults {
 
     /// Adds those of another load.
     pub(crate) fn add(&mut self, other: Self) {
-        let Self {
-            lost,
-            duplicated,
-            reordered,
-            misrouted,
-            damaged,
-            gaps,
-            ended,
-            refused,
-        } = other;
+        let Self { lost, duplicated, reordered, misrouted, damaged, gaps, ended, refused } = other;
         self.lost += lost;
         self.duplicated += duplicated;
         self.reordered += reordered;

@@ -183,11 +183,7 @@ impl Client {
             let inbox = &self.inbox;
             self.progress.show(|| {
                 let left = end_ns.saturating_sub(now_ns) as f64 / 1e9;
-                format!(
-                    "{} published, {} delivered, {left:.0} s left",
-                    publisher.published(),
-                    inbox.deliveries
-                )
+                format!("{} published, {} delivered, {left:.0} s left", publisher.published(), inbox.deliveries)
             });
         }
     }
@@ -225,8 +221,7 @@ impl Client {
     /// Deliveries that subscribers with an open stream still wait for.
     fn awaited(&self, topics: &TopicSet) -> u64 {
         let open = self.subscribers.iter().filter(|subscriber| !subscriber.has_ended());
-        open.map(|subscriber| subscriber.behind(topics.published(subscriber.topic())))
-            .sum()
+        open.map(|subscriber| subscriber.behind(topics.published(subscriber.topic()))).sum()
     }
 
     /// Deliveries that never came after the last one of each subscriber: its sequence shows no hole for them.
@@ -257,9 +252,7 @@ impl Client {
             server: server.map(|(opened, closed)| ServerCpu::per_delivery(closed - opened, deliveries, window)),
             client_cores: (closed.client - opened.client).as_secs_f64() / window.as_secs_f64(),
             faults,
-            problem: tally
-                .first_refusal
-                .or_else(|| failure.map(|(index, why)| format!("subscriber {index}: {why}"))),
+            problem: tally.first_refusal.or_else(|| failure.map(|(index, why)| format!("subscriber {index}: {why}"))),
         }
     }
 }

@@ -62,10 +62,7 @@ impl Client {
             let connected = self.inbox.connected;
             if self.clock.now_ns() > deadline_ns {
                 let what = format!("connecting ({connected} of {wanted} subscribers connected)");
-                return Err(Error::Deadline {
-                    what,
-                    limit: self.target.connect_timeout,
-                });
+                return Err(Error::Deadline { what, limit: self.target.connect_timeout });
             }
             self.progress.show(|| format!("{connected} of {wanted} connected"));
         }
@@ -124,10 +121,7 @@ impl Timer {
         let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
         let once = Itimerspec {
             it_interval: zero,
-            it_value: Timespec {
-                tv_sec: after.as_secs().cast_signed(),
-                tv_nsec: after.subsec_nanos().into(),
-            },
+            it_value: Timespec { tv_sec: after.as_secs().cast_signed(), tv_nsec: after.subsec_nanos().into() },
         };
         let set = timerfd_settime(&self.fd, TimerfdTimerFlags::empty(), &once);
         set.map(drop).map_err(Error::io("timerfd_settime"))

@@ -106,15 +106,7 @@ impl Publisher {
             answers: stats::histogram(),
             lateness_ns_max: 0,
         };
-        Ok(Self {
-            plan,
-            topics,
-            lanes,
-            start_ns,
-            scheduled: 0,
-            total: plan.events(),
-            tally,
-        })
+        Ok(Self { plan, topics, lanes, start_ns, scheduled: 0, total: plan.events(), tally })
     }
 
     /// When event `index` is due.
@@ -154,10 +146,7 @@ impl Publisher {
     /// Whether every written request has its answer and none is waiting.
     pub(crate) fn is_done(&self) -> bool {
         self.scheduled == self.total
-            && self
-                .lanes
-                .iter()
-                .all(|lane| lane.waiting.is_empty() && lane.written_at_ns.is_empty())
+            && self.lanes.iter().all(|lane| lane.waiting.is_empty() && lane.written_at_ns.is_empty())
     }
 
     pub(crate) fn topics(&self) -> &TopicSet {
@@ -201,12 +190,8 @@ impl Publisher {
             };
             let due_ns = self.due_ns(event);
             let topic = self.topics.of_event(event);
-            let stamp = Stamp {
-                sequence: self.topics.publish(topic),
-                topic: topic as u32,
-                due_ns,
-                size: self.plan.size,
-            };
+            let stamp =
+                Stamp { sequence: self.topics.publish(topic), topic: topic as u32, due_ns, size: self.plan.size };
             let lane = &mut self.lanes[index];
             self.topics.write_request(&mut lane.out, stamp);
             lane.written_at_ns.push_back(now_ns);
@@ -237,19 +222,14 @@ impl Lane {
 
     fn receive(&mut self, mut input: &[u8], now_ns: u64, tally: &mut Tally) -> Result<(), Error> {
         loop {
-            match self
-                .responses
-                .next(&mut input)
-                .map_err(|error| Error::Publisher(error.to_string()))?
-            {
+            match self.responses.next(&mut input).map_err(|error| Error::Publisher(error.to_string()))? {
                 None => return Ok(()),
                 Some(Piece::Head(status)) => {
                     self.status = status;
                     self.body.clear();
                 }
                 Some(Piece::Body(body)) => {
-                    self.body
-                        .extend_from_slice(&body[..body.len().min(REASON_MAX - self.body.len())]);
+                    self.body.extend_from_slice(&body[..body.len().min(REASON_MAX - self.body.len())]);
                 }
                 Some(Piece::End) => self.answered(now_ns, tally)?,
             }
@@ -265,9 +245,7 @@ impl Lane {
         } else {
             tally.refused += 1;
             let body = String::from_utf8_lossy(&self.body);
-            tally
-                .first_refusal
-                .get_or_insert_with(|| format!("publish: status {}: {body}", self.status));
+            tally.first_refusal.get_or_insert_with(|| format!("publish: status {}: {body}", self.status));
         }
         Ok(())
     }

@@ -27,10 +27,7 @@ pub(crate) struct Sequence {
 impl Sequence {
     pub(crate) fn new() -> Self {
         // What lies before the start counts as seen: it is none of the missing.
-        Self {
-            next: 1,
-            seen: u64::MAX,
-        }
+        Self { next: 1, seen: u64::MAX }
     }
 
     /// The number that is due next.
@@ -48,18 +45,11 @@ impl Sequence {
         }
         if sequence > self.next {
             let missing = sequence - self.next;
-            self.seen = u32::try_from(missing + 1)
-                .ok()
-                .and_then(|by| self.seen.checked_shl(by))
-                .unwrap_or(0)
-                | 1;
+            self.seen = u32::try_from(missing + 1).ok().and_then(|by| self.seen.checked_shl(by)).unwrap_or(0) | 1;
             self.next = sequence + 1;
             return Verdict::Ahead { missing };
         }
-        let bit = u32::try_from(self.next - 1 - sequence)
-            .ok()
-            .and_then(|by| 1u64.checked_shl(by))
-            .unwrap_or(0);
+        let bit = u32::try_from(self.next - 1 - sequence).ok().and_then(|by| 1u64.checked_shl(by)).unwrap_or(0);
         if bit != 0 && self.seen & bit == 0 {
             self.seen |= bit;
             Verdict::Late
@@ -85,10 +75,7 @@ mod tests {
         check(&[1, 2, 3], &[InOrder; 3]);
         check(&[2, 3], &[Ahead { missing: 1 }, InOrder]);
         check(&[1, 1, 2, 1], &[InOrder, Duplicate, InOrder, Duplicate]);
-        check(
-            &[1, 3, 2, 2, 4],
-            &[InOrder, Ahead { missing: 1 }, Late, Duplicate, InOrder],
-        );
+        check(&[1, 3, 2, 2, 4], &[InOrder, Ahead { missing: 1 }, Late, Duplicate, InOrder]);
         check(&[0], &[Duplicate]);
         check(&[64, 1, 65, 1], &[Ahead { missing: 63 }, Late, InOrder, Duplicate]);
         check(&[66, 1, 2, 3], &[Ahead { missing: 65 }, Duplicate, Duplicate, Late]);
@@ -107,9 +94,7 @@ mod tests {
                 let expected = match number {
                     _ if seen.contains(&number) => Verdict::Duplicate,
                     _ if number == newest + 1 => Verdict::InOrder,
-                    _ if number > newest => Verdict::Ahead {
-                        missing: number - newest - 1,
-                    },
+                    _ if number > newest => Verdict::Ahead { missing: number - newest - 1 },
                     _ => Verdict::Late,
                 };
                 seen.insert(number);

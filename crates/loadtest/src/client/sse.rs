@@ -144,12 +144,7 @@ mod tests {
     }
 
     fn stamp(sequence: u64) -> Stamp {
-        Stamp {
-            sequence,
-            topic: 3,
-            due_ns: 1_000,
-            size: 64,
-        }
+        Stamp { sequence, topic: 3, due_ns: 1_000, size: 64 }
     }
 
     fn stream() -> Vec<u8> {

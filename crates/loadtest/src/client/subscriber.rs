@@ -97,21 +97,11 @@ impl Subscriber {
         }
         // A few hundred bytes into an empty socket buffer go in whole or not at all.
         let written = self.stream.write(request)?;
-        if written == request.len() {
-            Ok(())
-        } else {
-            Err(ErrorKind::WriteZero.into())
-        }
+        if written == request.len() { Ok(()) } else { Err(ErrorKind::WriteZero.into()) }
     }
 
     fn receive(&mut self, index: usize, mut input: &[u8], now_ns: u64, inbox: &mut Inbox) {
-        let Self {
-            topic,
-            responses,
-            events,
-            sequence,
-            ..
-        } = self;
+        let Self { topic, responses, events, sequence, .. } = self;
         let reason = loop {
             match responses.next(&mut input) {
                 Ok(None) => return,

@@ -18,20 +18,12 @@ impl TopicSet {
     pub(crate) fn new(target: SocketAddrV4, count: usize) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let prefix = format!("loadtest/{:x}-{:x}", std::process::id(), now.as_nanos());
-        Self {
-            prefix,
-            target,
-            published: vec![0; count],
-        }
+        Self { prefix, target, published: vec![0; count] }
     }
 
     /// As many topics as these, which nobody has subscribed to.
     pub(crate) fn unheard(&self) -> Self {
-        Self {
-            prefix: format!("{}/unheard", self.prefix),
-            target: self.target,
-            published: vec![0; self.len()],
-        }
+        Self { prefix: format!("{}/unheard", self.prefix), target: self.target, published: vec![0; self.len()] }
     }
 
     pub(crate) fn len(&self) -> usize {

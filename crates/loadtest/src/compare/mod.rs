@@ -29,18 +29,8 @@ pub(crate) struct Shape {
 }
 
 /// Both make 100,000 deliveries a second: few connections often, and many seldom.
-const SHAPES: [Shape; 2] = [
-    Shape {
-        subscribers: 1_000,
-        rate: 100.0,
-        size: 100,
-    },
-    Shape {
-        subscribers: 10_000,
-        rate: 10.0,
-        size: 100,
-    },
-];
+const SHAPES: [Shape; 2] =
+    [Shape { subscribers: 1_000, rate: 100.0, size: 100 }, Shape { subscribers: 10_000, rate: 10.0, size: 100 }];
 
 const IDLE_SUBSCRIBERS: usize = 10_000;
 const IDLE_SETTLE: Duration = Duration::from_secs(5);
@@ -64,10 +54,7 @@ pub fn compare(args: &CompareArgs) -> Result<CompareReport, Error> {
         let (mut floor_runs, mut subject_runs) = (Vec::new(), Vec::new());
         for repeat in 1..=args.repeat {
             for (launch, runs) in [(&floor, &mut floor_runs), (&subject, &mut subject_runs)] {
-                announce(
-                    args,
-                    &format!("{}, {} subscribers, run {repeat}", launch.name, shape.subscribers),
-                );
+                announce(args, &format!("{}, {} subscribers, run {repeat}", launch.name, shape.subscribers));
                 let fanout = fanout(&fanout_args(args, shape, &launch.start()?))?;
                 runs.push(Run::of(&fanout)?);
             }
@@ -141,10 +128,7 @@ fn idle_args(args: &CompareArgs, server: &Server) -> IdleArgs {
 }
 
 fn topics_args(args: &CompareArgs, server: &Server) -> TopicsArgs {
-    let traffic = Traffic {
-        seconds: args.seconds.min(TOPIC_SECONDS_MAX),
-        ..traffic(args, 100)
-    };
+    let traffic = Traffic { seconds: args.seconds.min(TOPIC_SECONDS_MAX), ..traffic(args, 100) };
     TopicsArgs {
         target: target(args, server),
         traffic,

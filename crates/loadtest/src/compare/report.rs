@@ -74,32 +74,17 @@ pub struct CompareReport {
 
 impl CompareReport {
     pub(super) fn new(subject: &'static str, load_average_before: f64) -> Self {
-        Self {
-            subject,
-            load_average_before,
-            shapes: Vec::new(),
-            idle: Vec::new(),
-            topics: Vec::new(),
-        }
+        Self { subject, load_average_before, shapes: Vec::new(), idle: Vec::new(), topics: Vec::new() }
     }
 
     pub(super) fn add_shape(&mut self, shape: Shape, floor: Vec<Run>, subject: Vec<Run>) {
         let ratio = |value: fn(&Run) -> Option<f64>| {
             let [floor, subject] = [&floor, &subject].map(|runs| median(runs.iter().filter_map(value)));
-            floor
-                .zip(subject)
-                .filter(|(floor, _)| *floor > 0.0)
-                .map(|(floor, subject)| subject / floor)
+            floor.zip(subject).filter(|(floor, _)| *floor > 0.0).map(|(floor, subject)| subject / floor)
         };
         let cpu_ratio = ratio(|run| Some(run.us_per_delivery));
         let p99_ratio = ratio(|run| run.p99_ms);
-        self.shapes.push(Comparison {
-            shape,
-            floor,
-            subject,
-            cpu_ratio,
-            p99_ratio,
-        });
+        self.shapes.push(Comparison { shape, floor, subject, cpu_ratio, p99_ratio });
     }
 
     pub(super) fn add_idle(&mut self, report: IdleReport) {
@@ -113,10 +98,7 @@ impl CompareReport {
     /// Everything that went wrong in any run.
     #[must_use]
     pub fn faults(&self) -> Faults {
-        let runs = self
-            .shapes
-            .iter()
-            .flat_map(|shape| shape.floor.iter().chain(&shape.subject));
+        let runs = self.shapes.iter().flat_map(|shape| shape.floor.iter().chain(&shape.subject));
         let mut sum = Faults::default();
         runs.map(|run| run.faults)
             .chain(self.idle.iter().map(|report| report.faults))
@@ -182,25 +164,10 @@ impl CompareReport {
 
 impl Comparison {
     fn write(&self, f: &mut fmt::Formatter<'_>, subject: &str) -> fmt::Result {
-        let Shape {
-            subscribers,
-            rate,
-            size,
-        } = self.shape;
-        writeln!(
-            f,
-            "{subscribers} subscribers, {rate} events/s, {size} B; CPU in µs per delivery\n"
-        )?;
+        let Shape { subscribers, rate, size } = self.shape;
+        writeln!(f, "{subscribers} subscribers, {rate} events/s, {size} B; CPU in µs per delivery\n")?;
         let mut table = Table::default();
-        table.row([
-            &"",
-            &"CPU",
-            &"least",
-            &"most",
-            &"user space",
-            &"p99 ms",
-            &"deliveries/s",
-        ]);
+        table.row([&"", &"CPU", &"least", &"most", &"user space", &"p99 ms", &"deliveries/s"]);
         for (name, runs) in [("floor", &self.floor), (subject, &self.subject)] {
             let middle = |value: fn(&Run) -> Option<f64>, digits| number(median(runs.iter().filter_map(value)), digits);
             let cpu = || runs.iter().map(|run| run.us_per_delivery);
@@ -214,27 +181,13 @@ impl Comparison {
                 &middle(|run| Some(run.deliveries_per_s), 0),
             ]);
         }
-        table.row([
-            &"ratio",
-            &number(self.cpu_ratio, 3),
-            &"",
-            &"",
-            &"",
-            &number(self.p99_ratio, 2),
-        ]);
+        table.row([&"ratio", &number(self.cpu_ratio, 3), &"", &"", &"", &number(self.p99_ratio, 2)]);
         writeln!(f, "{table}")?;
         let runs = || self.floor.iter().chain(&self.subject);
         let count = |wrong: fn(&Run) -> bool| runs().filter(|run| wrong(run)).count();
-        let (busy, late) = (
-            count(|run| run.client_was_bottleneck),
-            count(|run| !run.schedule_was_kept),
-        );
+        let (busy, late) = (count(|run| run.client_was_bottleneck), count(|run| !run.schedule_was_kept));
         if busy > 0 {
-            writeln!(
-                f,
-                "The client was the bottleneck in {busy} of {} runs.\n",
-                runs().count()
-            )?;
+            writeln!(f, "The client was the bottleneck in {busy} of {} runs.\n", runs().count())?;
         }
         if late > 0 {
             writeln!(f, "The schedule was not kept in {late} of {} runs.\n", runs().count())?;

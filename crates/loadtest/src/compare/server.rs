@@ -51,13 +51,7 @@ impl Launch {
         };
         // This process was started with `[prefix…] compare …`, so `[prefix…] floor` starts the floor.
         let prefix = std::env::args_os().skip(1).take_while(|arg| arg != "compare").collect();
-        Ok(Self {
-            name,
-            program,
-            kind,
-            prefix,
-            core: args.server_core,
-        })
+        Ok(Self { name, program, kind, prefix, core: args.server_core })
     }
 
     /// Starts the server on its core and waits until it is ready.
@@ -73,11 +67,7 @@ impl Launch {
                 .env("TOWNCRIER__HTTP__MAX_CONNECTIONS", HUB_CONNECTIONS_MAX)
                 .env("TOWNCRIER__LOG__LEVEL", "warn");
         } else {
-            command
-                .args(&self.prefix)
-                .arg("floor")
-                .arg("--listen")
-                .arg(address.to_string());
+            command.args(&self.prefix).arg("floor").arg("--listen").arg(address.to_string());
             if self.kind == Subject::Coalesce {
                 command.arg("--coalesce");
             }
@@ -85,9 +75,7 @@ impl Launch {
         sys::raise_file_limit();
         // A child starts on the cores of the thread that starts it.
         let pinned = Pinned::to(self.core)?;
-        let child = command
-            .spawn()
-            .map_err(Error::io(format!("cannot start {}", self.program.display())))?;
+        let child = command.spawn().map_err(Error::io(format!("cannot start {}", self.program.display())))?;
         drop(pinned);
         let mut server = Server { child, address };
         server.wait_until_ready(self.name)?;
@@ -111,10 +99,7 @@ impl Server {
         let started = Instant::now();
         while started.elapsed() < READY_WITHIN {
             if let Some(status) = self.child.try_wait().map_err(Error::io("wait for a child"))? {
-                return Err(Error::ServerEnded {
-                    name: name.to_owned(),
-                    status,
-                });
+                return Err(Error::ServerEnded { name: name.to_owned(), status });
             }
             // Not listening yet, or not ready yet: both are what this loop waits for.
             if is_ready(self.address).unwrap_or(false) {
@@ -122,10 +107,7 @@ impl Server {
             }
             sleep(READY_POLL);
         }
-        Err(Error::Deadline {
-            what: format!("GET /ready of the {name}"),
-            limit: READY_WITHIN,
-        })
+        Err(Error::Deadline { what: format!("GET /ready of the {name}"), limit: READY_WITHIN })
     }
 }
 

@@ -24,11 +24,7 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self {
-            stream,
-            seat: None,
-            waiting: None,
-        }
+        Self { stream, seat: None, waiting: None }
     }
 
     /// Reads all there is into `input`.

@@ -131,11 +131,7 @@ impl Floor {
                 Err(error) if error.kind() != ErrorKind::Interrupted => return Ok(()),
                 Err(_) => continue,
             };
-            if stream
-                .set_nonblocking(true)
-                .and_then(|()| stream.set_nodelay(true))
-                .is_ok()
-            {
+            if stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true)).is_ok() {
                 self.admit(stream)?;
             }
         }
@@ -174,10 +170,7 @@ impl Floor {
             Request::Subscribe { topic } => return self.subscribe(number, topic),
             Request::Publish { topic, data } => {
                 let id = self.publish(topic, data);
-                (
-                    "200 OK",
-                    format!("{{\"id\":\"{id}\",\"topic\":\"{}\"}}", String::from_utf8_lossy(topic)),
-                )
+                ("200 OK", format!("{{\"id\":\"{id}\",\"topic\":\"{}\"}}", String::from_utf8_lossy(topic)))
             }
             Request::Ready => ("200 OK", "{}".to_owned()),
             Request::Unknown => ("404 Not Found", "{}".to_owned()),
@@ -188,10 +181,7 @@ impl Floor {
     }
 
     fn subscribe(&mut self, number: u32, topic: &[u8]) -> Result<(), Gone> {
-        if self.connections[number as usize]
-            .as_ref()
-            .is_none_or(|connection| connection.seat.is_some())
-        {
+        if self.connections[number as usize].as_ref().is_none_or(|connection| connection.seat.is_some()) {
             return Err(Gone);
         }
         let first = b"retry: 2000\nid: 0-0\nevent: connected\ndata: {\"session\":\"\",\"node\":\"floor\",\"resumed\":false}\n\n";
@@ -206,9 +196,7 @@ impl Floor {
     }
 
     fn send(&mut self, number: u32, bytes: &[u8]) -> Result<(), Gone> {
-        self.connections[number as usize]
-            .as_mut()
-            .map_or(Ok(()), |connection| connection.write(bytes))
+        self.connections[number as usize].as_mut().map_or(Ok(()), |connection| connection.write(bytes))
     }
 
     /// Sends an event to everyone in its room, at once or at the end of the turn; its id.

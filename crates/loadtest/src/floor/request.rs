@@ -19,11 +19,7 @@ pub(super) struct Unreadable;
 /// Takes a request off the front of `input`, with its length in bytes; `None` if it is not complete.
 pub(super) fn parse(input: &[u8]) -> Result<Option<(Request<'_>, usize)>, Unreadable> {
     let Some(head_end) = find(input, b"\r\n\r\n") else {
-        return if input.len() > REQUEST_MAX {
-            Err(Unreadable)
-        } else {
-            Ok(None)
-        };
+        return if input.len() > REQUEST_MAX { Err(Unreadable) } else { Ok(None) };
     };
     let (head, rest) = input.split_at(head_end + 4);
     let length = content_length(head)?;
@@ -52,25 +48,15 @@ fn get(path: &[u8]) -> Request<'_> {
     {
         return Request::Subscribe { topic: &query[..end] };
     }
-    if path.starts_with(b"/ready ") || path.starts_with(b"/health ") {
-        Request::Ready
-    } else {
-        Request::Unknown
-    }
+    if path.starts_with(b"/ready ") || path.starts_with(b"/health ") { Request::Ready } else { Request::Unknown }
 }
 
 fn content_length(head: &[u8]) -> Result<usize, Unreadable> {
     const NAME: &[u8] = b"\r\ncontent-length:";
-    let Some(at) = head
-        .windows(NAME.len())
-        .position(|window| window.eq_ignore_ascii_case(NAME))
-    else {
+    let Some(at) = head.windows(NAME.len()).position(|window| window.eq_ignore_ascii_case(NAME)) else {
         return Ok(0);
     };
-    let line = head[at + NAME.len()..]
-        .split(|byte| *byte == b'\r')
-        .next()
-        .unwrap_or_default();
+    let line = head[at + NAME.len()..].split(|byte| *byte == b'\r').next().unwrap_or_default();
     let digits = std::str::from_utf8(line).map_err(|_| Unreadable)?;
     digits.trim().parse().map_err(|_| Unreadable)
 }
@@ -97,10 +83,7 @@ mod tests {
         assert_eq!(parse(ready), Ok(Some((Request::Ready, ready.len()))));
         let post =
             b"POST /admin/v1/publish HTTP/1.1\r\nContent-Length: 26\r\n\r\n{\"topic\":\"t\",\"data\":\"1 2\"}NEXT";
-        let publish = Request::Publish {
-            topic: b"t",
-            data: b"1 2",
-        };
+        let publish = Request::Publish { topic: b"t", data: b"1 2" };
         assert_eq!(parse(post), Ok(Some((publish, post.len() - 4))));
         for cut in 0..post.len() - 4 {
             assert_eq!(parse(&post[..cut]), Ok(None), "cut at {cut}");
@@ -110,10 +93,7 @@ mod tests {
     #[test]
     fn bounded() {
         assert_eq!(parse(&vec![b'a'; REQUEST_MAX + 1]), Err(Unreadable));
-        assert_eq!(
-            parse(b"POST / HTTP/1.1\r\ncontent-length: 99999999999\r\n\r\n"),
-            Err(Unreadable)
-        );
+        assert_eq!(parse(b"POST / HTTP/1.1\r\ncontent-length: 99999999999\r\n\r\n"), Err(Unreadable));
         assert_eq!(parse(b"POST / HTTP/1.1\r\ncontent-length: x\r\n\r\n"), Err(Unreadable));
     }
 }

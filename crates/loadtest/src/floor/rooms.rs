@@ -37,10 +37,7 @@ impl Rooms {
         };
         let members = &mut self.rooms[room as usize].members;
         members.push(connection);
-        Seat {
-            room,
-            place: (members.len() - 1) as u32,
-        }
+        Seat { room, place: (members.len() - 1) as u32 }
     }
 
     /// Removes a member; another one that has moved to its place.

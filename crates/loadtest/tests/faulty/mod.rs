@@ -78,11 +78,7 @@ fn serve(stream: &TcpStream, fault: Fault, hub: &Mutex<Hub>) -> std::io::Result<
             hub.lock().expect("no panic").subscribers.push(stream.try_clone()?);
         } else {
             let body = String::from_utf8(body).expect("text");
-            let data = body
-                .split("\"data\":\"")
-                .nth(1)
-                .and_then(|rest| rest.split('"').next())
-                .expect("data");
+            let data = body.split("\"data\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("data");
             let status = hub.lock().expect("no panic").publish(fault, data);
             writer.write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\n{{}}").as_bytes())?;
         }

@@ -33,10 +33,7 @@ impl HubArgs {
 
     /// Names and values of the headers that say who is asking.
     pub(super) fn headers(&self) -> impl Iterator<Item = (&'static str, HeaderValue)> {
-        self.token
-            .clone()
-            .map(|token| (header::AUTHORIZATION.as_str(), token))
-            .into_iter()
+        self.token.clone().map(|token| (header::AUTHORIZATION.as_str(), token)).into_iter()
     }
 }
 
@@ -88,21 +85,9 @@ impl Answer {
     /// Reads all of it.
     pub(super) fn read(response: Response<Body>) -> Result<Self, ureq::Error> {
         let status = response.status().as_u16();
-        let seconds = response
-            .headers()
-            .get(header::RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.parse().ok());
-        let text = response
-            .into_body()
-            .with_config()
-            .limit(ANSWER_BYTES_MAX)
-            .lossy_utf8(true)
-            .read_to_string()?;
-        Ok(Self {
-            status,
-            retry_after: seconds.map(Duration::from_secs),
-            text,
-        })
+        let seconds = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let text = response.into_body().with_config().limit(ANSWER_BYTES_MAX).lossy_utf8(true).read_to_string()?;
+        Ok(Self { status, retry_after: seconds.map(Duration::from_secs), text })
     }
 
     /// What a person should know of an answer that is no success.
@@ -115,9 +100,7 @@ impl Answer {
 
         let status = self.status;
         match serde_json::from_str(&self.text) {
-            Ok(Problem {
-                detail: Some(detail), ..
-            }) => format!("{detail} ({status})"),
+            Ok(Problem { detail: Some(detail), .. }) => format!("{detail} ({status})"),
             Ok(Problem { title: Some(title), .. }) => format!("{title} ({status})"),
             _ => format!("the hub answered with status {status}"),
         }
@@ -128,10 +111,7 @@ impl Answer {
 pub(super) fn may_pass(error: &ureq::Error) -> bool {
     use ureq::Error;
 
-    !matches!(
-        error,
-        Error::Http(_) | Error::BadUri(_) | Error::BodyExceedsLimit(_) | Error::TooManyRedirects
-    )
+    !matches!(error, Error::Http(_) | Error::BadUri(_) | Error::BodyExceedsLimit(_) | Error::TooManyRedirects)
 }
 
 /// Whether the same request may do better later.
@@ -160,18 +140,8 @@ mod tests {
 
     #[test]
     fn problems() {
-        let answer = |text: &str| {
-            Answer {
-                status: 400,
-                retry_after: None,
-                text: text.into(),
-            }
-            .problem()
-        };
-        assert_eq!(
-            answer(r#"{"title":"Bad Request","detail":"topic: is empty"}"#),
-            "topic: is empty (400)"
-        );
+        let answer = |text: &str| Answer { status: 400, retry_after: None, text: text.into() }.problem();
+        assert_eq!(answer(r#"{"title":"Bad Request","detail":"topic: is empty"}"#), "topic: is empty (400)");
         assert_eq!(answer(r#"{"title":"Bad Request"}"#), "Bad Request (400)");
         assert_eq!(answer("<html>"), "the hub answered with status 400");
     }

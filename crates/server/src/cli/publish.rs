@@ -67,10 +67,7 @@ struct Publish<'a> {
 pub(super) fn run(mut args: PublishArgs) -> Result<(), PublishError> {
     if args.data == "-" {
         args.data.clear();
-        io::stdin()
-            .lock()
-            .read_to_string(&mut args.data)
-            .map_err(PublishError::Input)?;
+        io::stdin().lock().read_to_string(&mut args.data).map_err(PublishError::Input)?;
     }
     let key = match args.idempotency_key.take() {
         Some(key) => key,
@@ -80,13 +77,7 @@ pub(super) fn run(mut args: PublishArgs) -> Result<(), PublishError> {
         [topic] => (Some(topic.as_str()), &[][..]),
         topics => (None, topics),
     };
-    let publish = Publish {
-        topic,
-        topics,
-        event: args.event.as_deref(),
-        data: &args.data,
-        idempotency_key: &key,
-    };
+    let publish = Publish { topic, topics, event: args.event.as_deref(), data: &args.data, idempotency_key: &key };
     let body = serde_json::to_string(&publish).expect("strings are always JSON");
     let answer = send(&args, &body, &key)?;
     println!("{}", answer.text.trim_end());
@@ -115,19 +106,14 @@ fn send(args: &PublishArgs, body: &str, key: &str) -> Result<Answer, PublishErro
         };
         let wait = backoff.next(BACKOFF_BASE, BACKOFF_MOST).max(asked.unwrap_or_default());
         if Instant::now() + wait >= deadline {
-            return Err(PublishError::Failed {
-                reason,
-                key: key.to_owned(),
-            });
+            return Err(PublishError::Failed { reason, key: key.to_owned() });
         }
         thread::sleep(wait);
     }
 }
 
 fn attempt(agent: &Agent, args: &PublishArgs, body: &str, left: Duration) -> Result<Answer, ureq::Error> {
-    let mut request = agent
-        .post(args.hub.url("/admin/v1/publish"))
-        .content_type("application/json");
+    let mut request = agent.post(args.hub.url("/admin/v1/publish")).content_type("application/json");
     for (name, value) in args.hub.headers() {
         request = request.header(name, value);
     }

@@ -71,13 +71,9 @@ fn assemble(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
     mut problems: Vec<Problem>,
 ) -> Result<Loaded, Problems> {
-    let mut layers: Vec<Layer> = files
-        .iter()
-        .map(|file| in_order(&mut problems, |problems| Layer::of_file(file, problems)))
-        .collect();
-    layers.push(in_order(&mut problems, |problems| {
-        Layer::of_environment(environment, problems)
-    }));
+    let mut layers: Vec<Layer> =
+        files.iter().map(|file| in_order(&mut problems, |problems| Layer::of_file(file, problems))).collect();
+    layers.push(in_order(&mut problems, |problems| Layer::of_environment(environment, problems)));
 
     let bad = problems.iter().map(|problem| problem.key.clone()).collect();
     let merged = Merged::new(layers, bad);
@@ -85,10 +81,7 @@ fn assemble(
     if !problems.is_empty() {
         return Err(Problems(problems));
     }
-    Ok(Loaded {
-        changed: merged.changed(),
-        config: merged.into_config(),
-    })
+    Ok(Loaded { changed: merged.changed(), config: merged.into_config() })
 }
 
 /// Reads a layer and puts the problems with it in the order of their keys.
@@ -112,26 +105,18 @@ impl Merged {
         let namespaces = layers.iter().rev().find_map(|layer| layer.namespaces.clone());
         let mut builder = config::Config::builder();
         for key in keys() {
-            builder = builder
-                .set_default(key.name, key.default)
-                .expect("a key's name is a path");
+            builder = builder.set_default(key.name, key.default).expect("a key's name is a path");
         }
         for layer in layers {
             builder = builder.add_source(layer);
         }
-        Self {
-            values: builder.build().expect("layers hold known keys only"),
-            namespaces,
-            bad,
-        }
+        Self { values: builder.build().expect("layers hold known keys only"), namespaces, bad }
     }
 
     fn get(&self, key: &Key) -> (Setting, String) {
         let mut value = &self.values.cache;
         for step in key.name.split('.') {
-            let ValueKind::Table(table) = &value.kind else {
-                unreachable!("sections are tables")
-            };
+            let ValueKind::Table(table) = &value.kind else { unreachable!("sections are tables") };
             value = table.get(step).expect("every key has a default");
         }
         let setting = match &value.kind {
@@ -153,22 +138,14 @@ impl Merged {
         for key in keys() {
             let (setting, origin) = self.get(key);
             if Ok(&setting) != key.kind.read_text(key.default).as_ref() {
-                changed.push(Changed {
-                    key: key.name.into(),
-                    value: setting.to_string(),
-                    origin,
-                });
+                changed.push(Changed { key: key.name.into(), value: setting.to_string(), origin });
             }
         }
         if let Some((origin, namespaces)) = &self.namespaces {
             for (position, namespace) in namespaces.iter().enumerate() {
                 for (name, value) in namespace.options() {
                     let key = format!("{}[{position}].{name}", namespaces::KEY);
-                    changed.push(Changed {
-                        key,
-                        value,
-                        origin: origin.clone(),
-                    });
+                    changed.push(Changed { key, value, origin: origin.clone() });
                 }
             }
         }
@@ -177,12 +154,6 @@ impl Merged {
 
     fn into_config(self) -> Config {
         let read = |name: &str| self.get(settings::key(name).expect("a field's key is in the list")).0;
-        Config::from_settings(
-            read,
-            self.namespaces
-                .as_ref()
-                .map(|(_, list)| list.clone())
-                .unwrap_or_default(),
-        )
+        Config::from_settings(read, self.namespaces.as_ref().map(|(_, list)| list.clone()).unwrap_or_default())
     }
 }

@@ -55,34 +55,20 @@ impl Namespace {
             (EVENTS, self.history_events.map(|events| Setting::Count(events as u64))),
             (AGE, self.history_age.map(Setting::Time)),
             (SLOW, self.slow.map(|policy| Setting::Text(slow(policy).into()))),
-            (
-                OUTBOX_BYTES,
-                self.outbox_bytes.map(|bytes| Setting::Bytes(bytes as u64)),
-            ),
+            (OUTBOX_BYTES, self.outbox_bytes.map(|bytes| Setting::Bytes(bytes as u64))),
         ];
-        options
-            .into_iter()
-            .filter_map(|(name, setting)| Some((name, setting?.to_string())))
-            .collect()
+        options.into_iter().filter_map(|(name, setting)| Some((name, setting?.to_string()))).collect()
     }
 }
 
 /// Reads the list; what is wrong with it becomes problems.
 pub(crate) fn read(list: &ValueKind, origin: &str, problems: &mut Vec<Problem>) -> Vec<Namespace> {
     let ValueKind::Array(items) = list else {
-        problems.push(Problem::new(
-            KEY,
-            origin,
-            format!("must be [[namespaces]] tables, not {}", describe(list)),
-        ));
+        problems.push(Problem::new(KEY, origin, format!("must be [[namespaces]] tables, not {}", describe(list))));
         return Vec::new();
     };
     if items.len() > NAMESPACES_MAX {
-        problems.push(Problem::new(
-            KEY,
-            origin,
-            format!("at most {NAMESPACES_MAX} are allowed, not {}", items.len()),
-        ));
+        problems.push(Problem::new(KEY, origin, format!("at most {NAMESPACES_MAX} are allowed, not {}", items.len())));
         return Vec::new();
     }
     let mut namespaces: Vec<Namespace> = Vec::new();
@@ -102,11 +88,7 @@ pub(crate) fn read(list: &ValueKind, origin: &str, problems: &mut Vec<Problem>) 
 fn read_one(item: &Value, path: &str, origin: &str, problems: &mut Vec<Problem>) -> Namespace {
     let mut namespace = Namespace::default();
     let ValueKind::Table(table) = &item.kind else {
-        problems.push(Problem::new(
-            path,
-            origin,
-            format!("must be a table, not {}", describe(&item.kind)),
-        ));
+        problems.push(Problem::new(path, origin, format!("must be a table, not {}", describe(&item.kind))));
         return namespace;
     };
     let mut own = Vec::new();
@@ -124,9 +106,7 @@ fn read_one(item: &Value, path: &str, origin: &str, problems: &mut Vec<Problem>)
             read_prefix(&value).map(|prefix| namespace.prefix = prefix)
         } else {
             let key = settings::key(&name).expect("a namespace's options are keys of the hub");
-            key.kind
-                .read(&value)
-                .map(|setting| set(&mut namespace, &name, &setting))
+            key.kind.read(&value).map(|setting| set(&mut namespace, &name, &setting))
         };
         if let Err(text) = result {
             own.push(Problem::new(name, origin, text));
@@ -135,10 +115,7 @@ fn read_one(item: &Value, path: &str, origin: &str, problems: &mut Vec<Problem>)
     if !has_prefix {
         own.push(Problem::new(PREFIX, origin, "is missing"));
     }
-    problems.extend(own.into_iter().map(|problem| Problem {
-        key: format!("{path}.{}", problem.key),
-        ..problem
-    }));
+    problems.extend(own.into_iter().map(|problem| Problem { key: format!("{path}.{}", problem.key), ..problem }));
     namespace
 }
 
@@ -154,10 +131,7 @@ fn set(namespace: &mut Namespace, name: &str, setting: &Setting) {
 
 fn read_prefix(value: &ValueKind) -> Result<String, String> {
     let ValueKind::String(prefix) = value else {
-        return Err(format!(
-            "must be the beginning of topics, such as \"orders/\", not {}",
-            describe(value)
-        ));
+        return Err(format!("must be the beginning of topics, such as \"orders/\", not {}", describe(value)));
     };
     let whole = 1..=limits::TOPIC_BYTES_MAX;
     if !whole.contains(&prefix.len()) || prefix.contains('*') || prefix.contains(char::is_control) {

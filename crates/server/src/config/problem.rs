@@ -15,11 +15,7 @@ pub(crate) struct Problem {
 
 impl Problem {
     pub(crate) fn new(key: impl Into<String>, origin: impl Into<String>, text: impl Into<String>) -> Self {
-        Self {
-            key: key.into(),
-            origin: origin.into(),
-            text: text.into(),
-        }
+        Self { key: key.into(), origin: origin.into(), text: text.into() }
     }
 }
 

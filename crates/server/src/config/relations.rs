@@ -15,27 +15,11 @@ struct AtLeast {
 
 const AT_LEAST: &[AtLeast] = &[
     // The largest event must fit, with its frame.
-    AtLeast {
-        key: "session.outbox_bytes",
-        floor: "limits.data_bytes",
-        extra: 64 << 10,
-    },
-    AtLeast {
-        key: "http.body_bytes",
-        floor: "limits.data_bytes",
-        extra: 0,
-    },
+    AtLeast { key: "session.outbox_bytes", floor: "limits.data_bytes", extra: 64 << 10 },
+    AtLeast { key: "http.body_bytes", floor: "limits.data_bytes", extra: 0 },
     // Otherwise the largest event could never be published, nor kept.
-    AtLeast {
-        key: "publish.inflight_bytes",
-        floor: "limits.data_bytes",
-        extra: 0,
-    },
-    AtLeast {
-        key: "history.bytes",
-        floor: "limits.data_bytes",
-        extra: 0,
-    },
+    AtLeast { key: "publish.inflight_bytes", floor: "limits.data_bytes", extra: 0 },
+    AtLeast { key: "history.bytes", floor: "limits.data_bytes", extra: 0 },
 ];
 
 /// Checks all relations whose keys are good by themselves.
@@ -56,11 +40,7 @@ fn check_at_least(relation: &AtLeast, merged: &Merged, problems: &mut Vec<Proble
         if value >= floor + relation.extra {
             return;
         }
-        let mut text = format!(
-            "must be at least {} ({}, {floor_origin})",
-            relation.floor,
-            ShowBytes(floor)
-        );
+        let mut text = format!("must be at least {} ({}, {floor_origin})", relation.floor, ShowBytes(floor));
         if relation.extra > 0 {
             text += &format!(" and {} more", ShowBytes(relation.extra));
         }
@@ -73,11 +53,7 @@ fn check_at_least(relation: &AtLeast, merged: &Merged, problems: &mut Vec<Proble
     {
         for (position, namespace) in namespaces.iter().enumerate() {
             if let Some(bytes) = namespace.outbox_bytes {
-                require(
-                    &format!("namespaces[{position}].{}", relation.key),
-                    bytes as u64,
-                    origin,
-                );
+                require(&format!("namespaces[{position}].{}", relation.key), bytes as u64, origin);
             }
         }
     }
@@ -85,11 +61,9 @@ fn check_at_least(relation: &AtLeast, merged: &Merged, problems: &mut Vec<Proble
 
 /// A hub that asks nobody who they are serves this machine only, unless it was told otherwise in so many words.
 fn check_open(merged: &Merged, problems: &mut Vec<Problem>) {
-    let (Some((Setting::Address(listen), origin)), Some((Setting::Flag(open_to_network), _)), Some((mode, _))) = (
-        merged.good("http.listen"),
-        merged.good("auth.open_to_network"),
-        merged.good("auth.mode"),
-    ) else {
+    let (Some((Setting::Address(listen), origin)), Some((Setting::Flag(open_to_network), _)), Some((mode, _))) =
+        (merged.good("http.listen"), merged.good("auth.open_to_network"), merged.good("auth.mode"))
+    else {
         return;
     };
     let open = mode == Setting::Text("open".into());

@@ -33,11 +33,7 @@ impl FileText {
     pub(crate) fn read(files: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<Self> {
         let default = Path::new(DEFAULT_FILE);
         let named: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
-        let paths = if named.is_empty() && default.exists() {
-            vec![default]
-        } else {
-            named
-        };
+        let paths = if named.is_empty() && default.exists() { vec![default] } else { named };
         let read = |path: &Path| {
             let name = path.display().to_string();
             match fs::read_to_string(path) {
@@ -45,10 +41,7 @@ impl FileText {
                 Err(error) => Err(Problem::new("", name, format!("cannot be read: {error}"))),
             }
         };
-        paths
-            .into_iter()
-            .filter_map(|path| read(path).map_err(|problem| problems.push(problem)).ok())
-            .collect()
+        paths.into_iter().filter_map(|path| read(path).map_err(|problem| problems.push(problem)).ok()).collect()
     }
 }
 
@@ -153,11 +146,7 @@ pub(crate) fn flatten(
     for (name, value) in sorted {
         // A dot inside a quoted key is not a step down.
         let name = if name.contains('.') { format!("{name:?}") } else { name };
-        let path = if parent.is_empty() {
-            name
-        } else {
-            format!("{parent}.{name}")
-        };
+        let path = if parent.is_empty() { name } else { format!("{parent}.{name}") };
         let inside = format!("{path}.");
         if known.contains(&path.as_str()) {
             found.push((path, value.kind));
@@ -168,9 +157,7 @@ pub(crate) fn flatten(
                 problems.push(Problem::new(path, origin, "is a section, not a key"));
             }
         } else if let ValueKind::Table(_) = value.kind {
-            let sections = known
-                .iter()
-                .filter_map(|key| key.rsplit_once('.').map(|(section, _)| section));
+            let sections = known.iter().filter_map(|key| key.rsplit_once('.').map(|(section, _)| section));
             let text = unknown("section", &path, sections);
             problems.push(Problem::new(path, origin, text));
         } else {

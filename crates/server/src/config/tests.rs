@@ -9,11 +9,7 @@ use super::{
 #[track_caller]
 fn check(toml: &str, env: &[(&str, &str)], expect: &[&str]) {
     let lines: Vec<String> = match of(&[toml], env) {
-        Ok(loaded) => loaded
-            .changed
-            .iter()
-            .map(|changed| format!("{} = {}", changed.key, changed.value))
-            .collect(),
+        Ok(loaded) => loaded.changed.iter().map(|changed| format!("{} = {}", changed.key, changed.value)).collect(),
         Err(Problems(problems)) => problems.iter().map(ToString::to_string).collect(),
     };
     assert_eq!(lines, expect, "of {toml} and {env:?}");
@@ -21,25 +17,14 @@ fn check(toml: &str, env: &[(&str, &str)], expect: &[&str]) {
 
 fn of(files: &[&str], env: &[(&str, &str)]) -> Result<Loaded, Problems> {
     let name = |position| {
-        if position == 0 {
-            "a.toml".into()
-        } else {
-            "b.toml".into()
-        }
+        if position == 0 { "a.toml".into() } else { "b.toml".into() }
     };
     let files: Vec<FileText> = files
         .iter()
         .enumerate()
-        .map(|(position, text)| FileText {
-            name: name(position),
-            text: (*text).into(),
-        })
+        .map(|(position, text)| FileText { name: name(position), text: (*text).into() })
         .collect();
-    assemble(
-        &files,
-        env.iter().map(|(variable, value)| (variable.into(), value.into())),
-        Vec::new(),
-    )
+    assemble(&files, env.iter().map(|(variable, value)| (variable.into(), value.into())), Vec::new())
 }
 
 #[test]
@@ -63,19 +48,12 @@ fn nothing_given_is_the_defaults() {
 fn the_file_in_the_repository_is_the_defaults() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/default.toml");
     let stored = fs::read_to_string(path).expect("configs/default.toml is there");
-    assert_eq!(
-        stored,
-        default_toml(),
-        "run `cargo run -- check-config --default > configs/default.toml`"
-    );
+    assert_eq!(stored, default_toml(), "run `cargo run -- check-config --default > configs/default.toml`");
     check(&stored, &[], &[]);
 
     // Its commented example is good too.
     let (_, example) = stored.split_once("# [[namespaces]]").expect("there is an example");
-    let example: String = example
-        .lines()
-        .map(|line| format!("{}\n", line.trim_start_matches("# ")))
-        .collect();
+    let example: String = example.lines().map(|line| format!("{}\n", line.trim_start_matches("# "))).collect();
     let loaded = of(&[&format!("[[namespaces]]{example}")], &[]).expect("the example is good");
     assert_eq!(loaded.config.namespaces.len(), 1);
     assert_eq!(loaded.changed.len(), 5);
@@ -97,37 +75,22 @@ fn every_key_can_be_set_in_a_file_and_in_the_environment() {
 fn the_environment_goes_over_files_and_later_files_over_earlier_ones() {
     check(
         "history.events = 5\nsession.heartbeat = \"1s\"",
-        &[
-            ("TOWNCRIER__HISTORY__EVENTS", "7"),
-            ("TOWNCRIER__AUTH__OPEN_TO_NETWORK", "true"),
-            ("TOWNCRIER_URL", "x"),
-        ],
-        &[
-            "history.events = 7",
-            "session.heartbeat = \"1s\"",
-            "auth.open_to_network = true",
-        ],
+        &[("TOWNCRIER__HISTORY__EVENTS", "7"), ("TOWNCRIER__AUTH__OPEN_TO_NETWORK", "true"), ("TOWNCRIER_URL", "x")],
+        &["history.events = 7", "session.heartbeat = \"1s\"", "auth.open_to_network = true"],
     );
     let loaded = of(
         &["history.events = 5\nhistory.age = \"2h\"", "history.events = 6"],
         &[("TOWNCRIER__LOG__LEVEL", "info,towncrier_http=debug")],
     )
     .expect("all good");
-    let changed: Vec<(&str, &str, &str)> = loaded
-        .changed
-        .iter()
-        .map(|it| (it.key.as_str(), it.value.as_str(), it.origin.as_str()))
-        .collect();
+    let changed: Vec<(&str, &str, &str)> =
+        loaded.changed.iter().map(|it| (it.key.as_str(), it.value.as_str(), it.origin.as_str())).collect();
     assert_eq!(
         changed,
         [
             ("history.events", "6", "b.toml"),
             ("history.age", "\"2h\"", "a.toml"),
-            (
-                "log.level",
-                "\"info,towncrier_http=debug\"",
-                "environment variable TOWNCRIER__LOG__LEVEL"
-            ),
+            ("log.level", "\"info,towncrier_http=debug\"", "environment variable TOWNCRIER__LOG__LEVEL"),
         ]
     );
 }
@@ -186,32 +149,14 @@ fn values_are_read_by_the_type_of_their_key() {
     for (toml, expect) in [
         ("limits.data_bytes = 65536", "limits.data_bytes = \"64KiB\""),
         ("limits.data_bytes = \"64KB\"", "limits.data_bytes = 64000"),
-        (
-            "limits.data_bytes = \"17MiB\"",
-            "must be a size from 1 to 16MiB, such as 256KiB, not \"17MiB\"",
-        ),
-        (
-            "limits.data_bytes = \"64 KiB\"",
-            "must be a size from 1 to 16MiB, such as 256KiB, not \"64 KiB\"",
-        ),
-        (
-            "limits.data_bytes = 1.5",
-            "must be a size from 1 to 16MiB, such as 256KiB, not 1.5",
-        ),
-        (
-            "history.events = \"200\"",
-            "must be a whole number from 1 to 1000000, not \"200\"",
-        ),
-        (
-            "history.events = [1]",
-            "must be a whole number from 1 to 1000000, not a list",
-        ),
+        ("limits.data_bytes = \"17MiB\"", "must be a size from 1 to 16MiB, such as 256KiB, not \"17MiB\""),
+        ("limits.data_bytes = \"64 KiB\"", "must be a size from 1 to 16MiB, such as 256KiB, not \"64 KiB\""),
+        ("limits.data_bytes = 1.5", "must be a size from 1 to 16MiB, such as 256KiB, not 1.5"),
+        ("history.events = \"200\"", "must be a whole number from 1 to 1000000, not \"200\""),
+        ("history.events = [1]", "must be a whole number from 1 to 1000000, not a list"),
         ("history.age = \"1w\"", "must be a time from 100ms to 365d, not \"1w\""),
         ("session.max_lifetime = \"1d\"", "session.max_lifetime = \"1d\""),
-        (
-            "session.max_lifetime = \"1ms\"",
-            "must be a time from 100ms to 365d, or 0s for none, not \"1ms\"",
-        ),
+        ("session.max_lifetime = \"1ms\"", "must be a time from 100ms to 365d, or 0s for none, not \"1ms\""),
         ("auth.open_to_network = \"true\"", "must be true or false, not \"true\""),
         (
             "http.listen = \"localhost:80\"",
@@ -219,10 +164,7 @@ fn values_are_read_by_the_type_of_their_key() {
         ),
         ("http.listen = \"[::1]:80\"", "http.listen = \"[::1]:80\""),
         ("node.id = \"pod-1\"", "node.id = \"pod-1\""),
-        (
-            "node.id = \"a b\"",
-            "must be at most 64 of the characters A-Z a-z 0-9 . _ ~ -, not \"a b\"",
-        ),
+        ("node.id = \"a b\"", "must be at most 64 of the characters A-Z a-z 0-9 . _ ~ -, not \"a b\""),
         ("log.level = \"loud\"", "`loud` is neither a level"),
         ("log.format = \"json\"", "log.format = \"json\""),
     ] {
@@ -247,11 +189,7 @@ fn relations_between_keys() {
         ],
     );
     // 256KiB and 64KiB are just enough.
-    check(
-        "session.outbox_bytes = \"320KiB\"",
-        &[],
-        &["session.outbox_bytes = \"320KiB\""],
-    );
+    check("session.outbox_bytes = \"320KiB\"", &[], &["session.outbox_bytes = \"320KiB\""]);
     check(
         "session.outbox_bytes = 327679",
         &[],
@@ -270,22 +208,11 @@ fn relations_between_keys() {
 #[test]
 fn an_open_hub_listens_on_loopback_only() {
     for address in ["0.0.0.0:80", "[::]:80", "10.0.0.1:80"] {
-        let problems = of(&[], &[("TOWNCRIER__HTTP__LISTEN", address)])
-            .expect_err(address)
-            .to_string();
-        for part in [
-            "http.listen:",
-            address,
-            "auth.open_to_network = true",
-            "TOWNCRIER__HTTP__LISTEN",
-        ] {
+        let problems = of(&[], &[("TOWNCRIER__HTTP__LISTEN", address)]).expect_err(address).to_string();
+        for part in ["http.listen:", address, "auth.open_to_network = true", "TOWNCRIER__HTTP__LISTEN"] {
             assert!(problems.contains(part), "{problems}");
         }
-        of(
-            &["auth.open_to_network = true"],
-            &[("TOWNCRIER__HTTP__LISTEN", address)],
-        )
-        .expect(address);
+        of(&["auth.open_to_network = true"], &[("TOWNCRIER__HTTP__LISTEN", address)]).expect(address);
     }
     for address in ["127.0.0.1:80", "127.9.9.9:0", "[::1]:80"] {
         of(&[], &[("TOWNCRIER__HTTP__LISTEN", address)]).expect(address);
@@ -338,32 +265,13 @@ fn namespaces() {
             "namespaces[2].session.outbox_bytes: must be at least limits.data_bytes (256KiB, built-in default) and 64KiB more, not 64KiB (a.toml)",
         ],
     );
-    check(
-        "namespaces = 3",
-        &[],
-        &["namespaces: must be [[namespaces]] tables, not 3 (a.toml)"],
-    );
-    check(
-        "namespaces = [3]",
-        &[],
-        &["namespaces[0]: must be a table, not 3 (a.toml)"],
-    );
-    check(
-        "[[namespace]]\nprefix = \"a\"",
-        &[],
-        &["namespace: unknown key; did you mean `namespaces`? (a.toml)"],
-    );
+    check("namespaces = 3", &[], &["namespaces: must be [[namespaces]] tables, not 3 (a.toml)"]);
+    check("namespaces = [3]", &[], &["namespaces[0]: must be a table, not 3 (a.toml)"]);
+    check("[[namespace]]\nprefix = \"a\"", &[], &["namespace: unknown key; did you mean `namespaces`? (a.toml)"]);
 
     let two = ["namespaces = [{ prefix = \"a\" }]", "namespaces = [{ prefix = \"b\" }]"];
     let config = of(&two, &[]).expect("both are good").config;
-    assert_eq!(
-        config
-            .namespaces
-            .iter()
-            .map(|it| it.prefix.as_str())
-            .collect::<Vec<_>>(),
-        ["b"]
-    );
+    assert_eq!(config.namespaces.iter().map(|it| it.prefix.as_str()).collect::<Vec<_>>(), ["b"]);
 }
 
 #[test]

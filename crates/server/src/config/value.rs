@@ -118,23 +118,13 @@ impl fmt::Display for Kind {
             Self::Flag => f.write_str("true or false"),
             Self::Count(least, most) => write!(f, "a whole number from {least} to {most}"),
             Self::Bytes(least, most) => {
-                write!(
-                    f,
-                    "a size from {} to {}, such as 256KiB",
-                    ShowBytes(*least),
-                    ShowBytes(*most)
-                )
+                write!(f, "a size from {} to {}, such as 256KiB", ShowBytes(*least), ShowBytes(*most))
             }
             Self::Time(least, most) => {
                 write!(f, "a time from {} to {}", ShowTime(*least), ShowTime(*most))
             }
             Self::TimeOrNone(least, most) => {
-                write!(
-                    f,
-                    "a time from {} to {}, or 0s for none",
-                    ShowTime(*least),
-                    ShowTime(*most)
-                )
+                write!(f, "a time from {} to {}, or 0s for none", ShowTime(*least), ShowTime(*most))
             }
             Self::Address => f.write_str("an IP address and a port, such as 127.0.0.1:8080"),
             Self::Name(most) => write!(f, "at most {most} of the characters A-Z a-z 0-9 . _ ~ -"),
@@ -181,9 +171,7 @@ pub(crate) fn describe(value: &ValueKind) -> String {
 
 fn parse_digits(text: &str) -> Option<u64> {
     // `parse` alone would take a sign.
-    text.bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| text.parse().ok())?
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 fn split_unit(text: &str) -> Option<(u64, &str)> {
@@ -192,13 +180,7 @@ fn split_unit(text: &str) -> Option<(u64, &str)> {
     Some((parse_digits(number)?, unit))
 }
 
-const TIME_UNITS: &[(&str, u64)] = &[
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1000),
-    ("ms", 1),
-];
+const TIME_UNITS: &[(&str, u64)] = &[("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
 const BYTE_UNITS: &[(&str, u64)] = &[
     ("TiB", 1 << 40),
@@ -232,12 +214,7 @@ pub(crate) struct ShowBytes(pub(crate) u64);
 impl fmt::Display for ShowBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let binary = |unit: &str| unit.is_empty() || unit.contains('i');
-        show(
-            f,
-            self.0,
-            BYTE_UNITS.iter().copied().filter(|(unit, _)| binary(unit)),
-            "",
-        )
+        show(f, self.0, BYTE_UNITS.iter().copied().filter(|(unit, _)| binary(unit)), "")
     }
 }
 
@@ -268,57 +245,25 @@ mod tests {
 
     #[test]
     fn times_and_sizes_are_read_and_shown() {
-        for (text, millis) in [
-            ("0s", 0),
-            ("250ms", 250),
-            ("15s", 15_000),
-            ("5m", 300_000),
-            ("1h", 3_600_000),
-            ("1d", 86_400_000),
-        ] {
+        for (text, millis) in
+            [("0s", 0), ("250ms", 250), ("15s", 15_000), ("5m", 300_000), ("1h", 3_600_000), ("1d", 86_400_000)]
+        {
             let time = parse_duration(text).expect(text);
             assert_eq!(time, Duration::from_millis(millis));
             assert_eq!(ShowTime(time).to_string(), text);
         }
-        for (text, bytes) in [
-            ("0", 0),
-            ("7", 7),
-            ("256KiB", 256 << 10),
-            ("1MiB", 1 << 20),
-            ("2TiB", 2 << 40),
-        ] {
+        for (text, bytes) in [("0", 0), ("7", 7), ("256KiB", 256 << 10), ("1MiB", 1 << 20), ("2TiB", 2 << 40)] {
             assert_eq!(parse_bytes(text), Some(bytes));
             assert_eq!(ShowBytes(bytes).to_string(), text);
         }
         assert_eq!(parse_bytes("64KB"), Some(64_000));
         assert_eq!(ShowTime(Duration::from_secs(90)).to_string(), "90s");
-        for bad in [
-            "",
-            "s",
-            "15",
-            "-1s",
-            "+1s",
-            "1.5s",
-            "15 s",
-            "15S",
-            "1h30m",
-            "99999999999999999999s",
-            "99999999999999999d",
-        ] {
+        for bad in
+            ["", "s", "15", "-1s", "+1s", "1.5s", "15 s", "15S", "1h30m", "99999999999999999999s", "99999999999999999d"]
+        {
             assert_eq!(parse_duration(bad), None, "{bad}");
         }
-        for bad in [
-            "",
-            "KiB",
-            "-1",
-            "+1",
-            "1.5MiB",
-            "1 MiB",
-            "1kib",
-            "1M",
-            "99999999999999999999",
-            "99999999TiB",
-        ] {
+        for bad in ["", "KiB", "-1", "+1", "1.5MiB", "1 MiB", "1kib", "1M", "99999999999999999999", "99999999TiB"] {
             assert_eq!(parse_bytes(bad), None, "{bad}");
         }
     }

@@ -39,9 +39,8 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     let hub = Hub::start(options::actors(config), Arc::new(backplane), from_backplane, metrics);
     let server = towncrier_http::bind(options::http(config, VERSION), &hub)?;
     surroundings::tell_limits(config.http.max_connections);
-    for address in server.addresses() {
-        tracing::info!(%address, node = hub.options().node, version = VERSION, "listening, try http://{address}/");
-    }
+    let address = server.address();
+    tracing::info!(%address, node = hub.options().node, version = VERSION, "listening, try http://{address}/");
 
     let handle = server.handle();
     let mut running = actix_rt::spawn(server.run());

@@ -44,10 +44,7 @@ pub(crate) struct Request {
 impl Request {
     /// The value of a header, by its name in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     fn read(stream: &mut BufReader<TcpStream>) -> Option<Self> {
@@ -61,15 +58,8 @@ impl Request {
         while let Some((name, value)) = line()?.split_once(": ") {
             headers.push((name.to_lowercase(), value.to_owned()));
         }
-        let mut request = Self {
-            line: first,
-            body: String::new(),
-            headers,
-        };
-        let length = request
-            .header("content-length")
-            .and_then(|length| length.parse().ok())
-            .unwrap_or(0);
+        let mut request = Self { line: first, body: String::new(), headers };
+        let length = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
         stream.take(length).read_to_string(&mut request.body).ok()?;
         Some(request)
     }
@@ -86,10 +76,7 @@ impl FakeHub {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("it is bound"));
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let hub = Self {
-            url,
-            requests: Arc::clone(&requests),
-        };
+        let hub = Self { url, requests: Arc::clone(&requests) };
         let steps = steps.into_iter();
         thread::spawn(move || {
             let mut open = Vec::new();
@@ -138,11 +125,7 @@ fn answer(mut stream: TcpStream, step: &Step) -> std::io::Result<Option<TcpStrea
     match step {
         Step::Drop => Ok(None),
         Step::Status(status, body) => {
-            let length = if *status == 204 {
-                String::new()
-            } else {
-                format!("Content-Length: {}\r\n", body.len())
-            };
+            let length = if *status == 204 { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
             write!(stream, "HTTP/1.1 {status} Status\r\n{length}\r\n{body}")?;
             Ok(None)
         }

@@ -16,11 +16,7 @@ const CLOSED: &str = "id: closed\nevent: close\ndata: {\"reason\":\"disconnected
 
 fn towncrier(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_towncrier"));
-    command
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     for name in ["TOWNCRIER_URL", "TOWNCRIER_TOKEN"] {
         command.env_remove(name);
     }
@@ -28,10 +24,7 @@ fn towncrier(args: &[&str]) -> Command {
 }
 
 fn run(args: &[&str], hub: &FakeHub) -> Output {
-    towncrier(args)
-        .env("TOWNCRIER_URL", hub.url())
-        .output()
-        .expect("the binary runs")
+    towncrier(args).env("TOWNCRIER_URL", hub.url()).output().expect("the binary runs")
 }
 
 #[track_caller]
@@ -65,10 +58,7 @@ fn publish_tries_again_with_the_same_idempotency_key() {
         Step::Drop,
         Step::status(200, answer),
     ]);
-    let output = run(
-        &["publish", "--topic", "a", "--event", "e", "--token", "t", "hello"],
-        &hub,
-    );
+    let output = run(&["publish", "--topic", "a", "--event", "e", "--token", "t", "hello"], &hub);
     assert_exit(&output, 0);
     assert_eq!(text(&output.stdout), format!("{answer}\n"));
 
@@ -80,10 +70,7 @@ fn publish_tries_again_with_the_same_idempotency_key() {
     assert_eq!(requests[0].header("authorization"), Some("Bearer t"));
     assert_eq!(requests[0].header("content-type"), Some("application/json"));
     let body: serde_json::Value = serde_json::from_str(&requests[0].body).expect("JSON");
-    assert_eq!(
-        (&body["topic"], &body["event"], &body["data"]),
-        (&"a".into(), &"e".into(), &"hello".into())
-    );
+    assert_eq!((&body["topic"], &body["event"], &body["data"]), (&"a".into(), &"e".into(), &"hello".into()));
     assert_eq!(body["idempotency_key"].as_str().map(str::len), Some(32));
 }
 
@@ -91,36 +78,19 @@ fn publish_tries_again_with_the_same_idempotency_key() {
 fn publish_takes_several_topics_a_key_and_data_from_standard_input() {
     let hub = FakeHub::start([Step::status(200, "{}")]);
     let args = ["publish", "--topic", "a", "--topic", "b", "--idempotency-key", "k", "-"];
-    let mut child = towncrier(&args)
-        .env("TOWNCRIER_URL", hub.url())
-        .stdin(Stdio::piped())
-        .spawn()
-        .expect("the binary runs");
-    child
-        .stdin
-        .take()
-        .expect("piped")
-        .write_all("zwei\nZeilen ü".as_bytes())
-        .expect("it reads");
+    let mut child =
+        towncrier(&args).env("TOWNCRIER_URL", hub.url()).stdin(Stdio::piped()).spawn().expect("the binary runs");
+    child.stdin.take().expect("piped").write_all("zwei\nZeilen ü".as_bytes()).expect("it reads");
     assert_exit(&wait(child), 0);
-    assert_eq!(
-        hub.requests()[0].body,
-        r#"{"topics":["a","b"],"data":"zwei\nZeilen ü","idempotency_key":"k"}"#
-    );
+    assert_eq!(hub.requests()[0].body, r#"{"topics":["a","b"],"data":"zwei\nZeilen ü","idempotency_key":"k"}"#);
 }
 
 #[test]
 fn publish_does_not_repeat_what_the_hub_refuses() {
-    let hub = FakeHub::start([Step::status(
-        400,
-        r#"{"title":"Bad Request","detail":"topic: must not be empty"}"#,
-    )]);
+    let hub = FakeHub::start([Step::status(400, r#"{"title":"Bad Request","detail":"topic: must not be empty"}"#)]);
     let output = run(&["publish", "--topic", "", "x"], &hub);
     assert_exit(&output, 1);
-    assert_eq!(
-        text(&output.stderr),
-        "towncrier: not published: topic: must not be empty (400)\n"
-    );
+    assert_eq!(text(&output.stderr), "towncrier: not published: topic: must not be empty (400)\n");
     assert_eq!(hub.requests().len(), 1);
 }
 
@@ -128,19 +98,7 @@ fn publish_does_not_repeat_what_the_hub_refuses() {
 fn publish_gives_up_in_time_and_says_with_which_key() {
     let hub = FakeHub::start([]);
     let started = Instant::now();
-    let output = run(
-        &[
-            "publish",
-            "--topic",
-            "a",
-            "--timeout",
-            "500ms",
-            "--idempotency-key",
-            "k7",
-            "x",
-        ],
-        &hub,
-    );
+    let output = run(&["publish", "--topic", "a", "--timeout", "500ms", "--idempotency-key", "k7", "x"], &hub);
     assert_exit(&output, 1);
     assert!(started.elapsed() < Duration::from_secs(5));
     assert!(text(&output.stderr).contains("(idempotency key k7)"), "{output:?}");
@@ -149,11 +107,7 @@ fn publish_gives_up_in_time_and_says_with_which_key() {
 #[test]
 fn subscribe_resumes_where_it_was() {
     let hub = FakeHub::start([
-        Step::stream([
-            CONNECTED,
-            "id: 1-1\nevent: created\ndata: a\ndata: b\n\n",
-            ": ping\nid: 1-5\n\n",
-        ]),
+        Step::stream([CONNECTED, "id: 1-1\nevent: created\ndata: a\ndata: b\n\n", ": ping\nid: 1-5\n\n"]),
         Step::Drop,
         Step::status(503, ""),
         Step::stream([
@@ -164,10 +118,7 @@ fn subscribe_resumes_where_it_was() {
             CLOSED,
         ]),
     ]);
-    let output = run(
-        &["subscribe", "--topic", "a/*", "--topic", "ü", "--last", "3", "--json"],
-        &hub,
-    );
+    let output = run(&["subscribe", "--topic", "a/*", "--topic", "ü", "--last", "3", "--json"], &hub);
     assert_exit(&output, 0);
     let expected = [
         r#"{"id":"1-1","event":"created","data":"a\nb"}"#,
@@ -175,13 +126,7 @@ fn subscribe_resumes_where_it_was() {
         r#"{"id":null,"event":"direct","data":"d"}"#,
     ];
     assert_eq!(text(&output.stdout).lines().collect::<Vec<_>>(), expected);
-    for part in [
-        "connected to node n as session s",
-        "n2",
-        "resumed",
-        "events of t were lost (expired)",
-        "for good",
-    ] {
+    for part in ["connected to node n as session s", "n2", "resumed", "events of t were lost (expired)", "for good"] {
         assert!(text(&output.stderr).contains(part), "{part}: {output:?}");
     }
 
@@ -196,10 +141,7 @@ fn subscribe_resumes_where_it_was() {
 #[test]
 fn subscribe_begins_at_a_cursor_and_stops_after_a_count() {
     let hub = FakeHub::start([Step::stall([CONNECTED, "id: 1-1\ndata: a\n\n", "id: 1-2\ndata: b\n\n"])]);
-    let output = run(
-        &["subscribe", "--topic", "a", "--cursor", "earliest", "--count", "1"],
-        &hub,
-    );
+    let output = run(&["subscribe", "--topic", "a", "--cursor", "earliest", "--count", "1"], &hub);
     assert_exit(&output, 0);
     assert_eq!(text(&output.stdout), "1-1 - a\n");
     assert_eq!(hub.requests()[0].header("last-event-id"), Some("earliest"));
@@ -210,10 +152,7 @@ fn subscribe_leaves_a_connection_that_has_gone_quiet() {
     let hub = FakeHub::start([Step::stall([CONNECTED]), Step::stream([CLOSED])]);
     let output = run(&["subscribe", "--topic", "a", "--idle-timeout", "200ms"], &hub);
     assert_exit(&output, 0);
-    assert!(
-        text(&output.stderr).contains("nothing came for 0.2 s; reconnecting in "),
-        "{output:?}"
-    );
+    assert!(text(&output.stderr).contains("nothing came for 0.2 s; reconnecting in "), "{output:?}");
     assert_eq!(hub.requests().len(), 2);
 }
 
@@ -225,10 +164,7 @@ fn subscribe_stops_at_what_will_not_get_better() {
     let hub = FakeHub::start([Step::status(400, r#"{"detail":"topic: must not be empty"}"#)]);
     let output = run(&["subscribe", "--topic", ""], &hub);
     assert_exit(&output, 1);
-    assert_eq!(
-        text(&output.stderr),
-        "towncrier: not subscribed: topic: must not be empty (400)\n"
-    );
+    assert_eq!(text(&output.stderr), "towncrier: not subscribed: topic: must not be empty (400)\n");
 
     let hub = FakeHub::start([Step::status(200, "<html>")]);
     let output = run(&["subscribe", "--topic", "a"], &hub);
@@ -240,14 +176,10 @@ fn subscribe_stops_at_what_will_not_get_better() {
 fn subscribe_ends_quietly_when_nobody_reads_it_any_more() {
     let events = ["id: 1-1\ndata: a\n\n"; 10_000].concat();
     let hub = FakeHub::start([Step::stall([CONNECTED, &events])]);
-    let mut child = towncrier(&["subscribe", "--topic", "a"])
-        .env("TOWNCRIER_URL", hub.url())
-        .spawn()
-        .expect("the binary runs");
+    let mut child =
+        towncrier(&["subscribe", "--topic", "a"]).env("TOWNCRIER_URL", hub.url()).spawn().expect("the binary runs");
     let mut line = String::new();
-    BufReader::with_capacity(16, child.stdout.take().expect("piped"))
-        .read_line(&mut line)
-        .expect("a line comes");
+    BufReader::with_capacity(16, child.stdout.take().expect("piped")).read_line(&mut line).expect("a line comes");
     assert_eq!(line, "1-1 - a\n");
     let output = wait(child);
     assert_exit(&output, 0);
@@ -258,10 +190,8 @@ fn subscribe_ends_quietly_when_nobody_reads_it_any_more() {
 fn subscribe_ends_well_on_a_signal() {
     for signal in [rustix::process::Signal::INT, rustix::process::Signal::TERM] {
         let hub = FakeHub::start([Step::stall([CONNECTED])]);
-        let mut child = towncrier(&["subscribe", "--topic", "a"])
-            .env("TOWNCRIER_URL", hub.url())
-            .spawn()
-            .expect("the binary runs");
+        let mut child =
+            towncrier(&["subscribe", "--topic", "a"]).env("TOWNCRIER_URL", hub.url()).spawn().expect("the binary runs");
         let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
         let mut line = String::new();
         stderr.read_line(&mut line).expect("a note comes");
@@ -277,14 +207,9 @@ fn subscribe_ends_well_on_a_signal() {
 
 #[test]
 fn addresses_that_cannot_be_used_are_refused_at_once() {
-    let output = towncrier(&["subscribe", "--topic", "a", "--url", "https://hub"])
-        .output()
-        .expect("the binary runs");
+    let output = towncrier(&["subscribe", "--topic", "a", "--url", "https://hub"]).output().expect("the binary runs");
     assert_exit(&output, 2);
-    assert!(
-        text(&output.stderr).contains("https is not in this build"),
-        "{output:?}"
-    );
+    assert!(text(&output.stderr).contains("https is not in this build"), "{output:?}");
 }
 
 #[test]
@@ -292,12 +217,7 @@ fn check_config_tells_what_is_wrong_and_what_differs() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let check = |variable: (&str, &str), args: &[&str]| {
         let mut command = towncrier(&["check-config"]);
-        command
-            .args(args)
-            .env(variable.0, variable.1)
-            .current_dir(folder.path())
-            .output()
-            .expect("the binary runs")
+        command.args(args).env(variable.0, variable.1).current_dir(folder.path()).output().expect("the binary runs")
     };
     let events = ("TOWNCRIER__HISTORY__EVENTS", "7");
 
@@ -329,8 +249,5 @@ fn check_config_tells_what_is_wrong_and_what_differs() {
     let output = check(("TOWNCRIER__HISTORY__EVENTS", "0"), &["--default"]);
     assert_exit(&output, 0);
     std::fs::write(folder.path().join("default.toml"), &output.stdout).expect("writable");
-    assert_eq!(
-        text(&check(("NOTHING", ""), &["--config", "default.toml"]).stdout),
-        "ok\n"
-    );
+    assert_eq!(text(&check(("NOTHING", ""), &["--config", "default.toml"]).stdout), "ok\n");
 }

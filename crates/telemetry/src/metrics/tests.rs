@@ -101,13 +101,7 @@ fn label_sets_are_bounded() {
         metrics.http_requests("/events", status).inc();
     }
     assert_eq!(samples(&metrics).len() - before, 500);
-    assert_eq!(
-        value(
-            &metrics,
-            r#"towncrier_http_requests_total{route="/events",status="500"}"#
-        ),
-        65_537.0 - 500.0
-    );
+    assert_eq!(value(&metrics, r#"towncrier_http_requests_total{route="/events",status="500"}"#), 65_537.0 - 500.0);
 
     let before = samples(&metrics).len();
     for worker in 0..10_000 {

@@ -16,11 +16,7 @@ pub(crate) struct Event {
 }
 
 pub(crate) fn event(id: &str, event: &str, data: &str) -> Event {
-    Event {
-        id: id.into(),
-        event: event.into(),
-        data: data.into(),
-    }
+    Event { id: id.into(), event: event.into(), data: data.into() }
 }
 
 /// All that a client knows after a stream.
@@ -56,11 +52,7 @@ impl Spec {
         let line = std::mem::take(&mut self.line);
         let line = String::from_utf8_lossy(&line);
         let begun = std::mem::replace(&mut self.begun, true);
-        self.line(if begun {
-            &line
-        } else {
-            line.strip_prefix('\u{feff}').unwrap_or(&line)
-        });
+        self.line(if begun { &line } else { line.strip_prefix('\u{feff}').unwrap_or(&line) });
     }
 
     fn line(&mut self, line: &str) {
@@ -86,10 +78,7 @@ impl Spec {
 
     fn dispatch(&mut self) {
         self.heard.last_id.clone_from(&self.id);
-        let (name, mut data) = (
-            std::mem::take(&mut self.event),
-            std::mem::take(&mut self.data),
-        );
+        let (name, mut data) = (std::mem::take(&mut self.event), std::mem::take(&mut self.data));
         if data.pop().is_some() {
             let name = if name.is_empty() { "message" } else { &name };
             self.heard.events.push(event(&self.id, name, &data));
@@ -100,18 +89,13 @@ impl Spec {
 /// Hears chunks as the standard says.
 pub(crate) fn spec(chunks: &[&[u8]]) -> Heard {
     let mut spec = Spec::default();
-    chunks
-        .iter()
-        .copied()
-        .flatten()
-        .for_each(|&byte| spec.byte(byte));
+    chunks.iter().copied().flatten().for_each(|&byte| spec.byte(byte));
     spec.heard
 }
 
 /// Hears chunks through `russe`. It gives each block's own id; that ids last until the next is added here.
 pub(crate) fn russe(chunks: &[&[u8]]) -> Heard {
-    let (mut decoder, mut buffer, mut heard) =
-        (russe::Decoder::default(), BytesMut::new(), Heard::default());
+    let (mut decoder, mut buffer, mut heard) = (russe::Decoder::default(), BytesMut::new(), Heard::default());
     for chunk in chunks {
         buffer.extend_from_slice(chunk);
         while let Some(item) = decoder.decode(&mut buffer).unwrap() {
@@ -119,9 +103,7 @@ pub(crate) fn russe(chunks: &[&[u8]]) -> Heard {
                 russe::Event::Message(message) => {
                     heard.last_id = message.id.map_or(heard.last_id, String::from);
                     let name = message.event.as_deref().unwrap_or("message");
-                    heard
-                        .events
-                        .push(event(&heard.last_id, name, &message.data));
+                    heard.events.push(event(&heard.last_id, name, &message.data));
                     message.retry
                 }
                 russe::Event::Retry(retry) => Some(retry),
@@ -137,10 +119,7 @@ pub(crate) fn russe(chunks: &[&[u8]]) -> Heard {
 pub(crate) fn eventsource_stream(chunks: &[&[u8]]) -> Vec<Event> {
     stream::iter(chunks.iter().map(Ok::<_, std::convert::Infallible>))
         .eventsource()
-        .map(|item| {
-            item.map(|item| event(&item.id, &item.event, &item.data))
-                .unwrap()
-        })
+        .map(|item| item.map(|item| event(&item.id, &item.event, &item.data)).unwrap())
         .collect()
         .now_or_never()
         .unwrap()
@@ -156,9 +135,5 @@ pub(crate) fn cuts(stream: &[u8]) -> Vec<Vec<&[u8]>> {
 }
 
 pub(crate) fn heard(events: &[Event], last_id: &str, retry: Option<u64>) -> Heard {
-    Heard {
-        events: events.to_vec(),
-        last_id: last_id.into(),
-        retry,
-    }
+    Heard { events: events.to_vec(), last_id: last_id.into(), retry }
 }

@@ -17,33 +17,19 @@ fn topics_are_listed_by_name_and_in_pages() {
     assert_eq!(names(&all), ["news", "orders/1", "orders/2", "orders/3"]);
     assert!(all.get("next").is_none_or(Value::is_null), "{all}");
     let order = &all["topics"][1];
-    assert_eq!(
-        (&order["events"], &order["last_id"]),
-        (&json!(2), &json!(last)),
-        "{order}"
-    );
+    assert_eq!((&order["events"], &order["last_id"]), (&json!(2), &json!(last)), "{order}");
     assert_eq!(order["sessions"], 1);
 
     let page = hub.get("/admin/v1/topics?prefix=orders/&limit=2").ok();
     assert_eq!(names(&page), ["orders/1", "orders/2"]);
     let next = page["next"].as_str().expect("there is more");
-    let page = hub
-        .get(&format!(
-            "/admin/v1/topics?prefix=orders/&limit=2&after={}",
-            towncrier_e2e::encode(next)
-        ))
-        .ok();
+    let page = hub.get(&format!("/admin/v1/topics?prefix=orders/&limit=2&after={}", towncrier_e2e::encode(next))).ok();
     assert_eq!(names(&page), ["orders/3"]);
     assert!(page.get("next").is_none_or(Value::is_null), "{page}");
 }
 
 fn names(page: &Value) -> Vec<&str> {
-    page["topics"]
-        .as_array()
-        .expect("topics")
-        .iter()
-        .map(|topic| topic["topic"].as_str().expect("a name"))
-        .collect()
+    page["topics"].as_array().expect("topics").iter().map(|topic| topic["topic"].as_str().expect("a name")).collect()
 }
 
 #[test]
@@ -56,10 +42,7 @@ fn a_topic_tells_what_it_holds() {
     assert_eq!(topic["topic"], "orders/42");
     assert_eq!(topic["events"], 2);
     assert_eq!(topic["sessions"], 0);
-    assert_eq!(
-        (&topic["first_id"], &topic["last_id"]),
-        (&json!(ids[1]), &json!(ids[2]))
-    );
+    assert_eq!((&topic["first_id"], &topic["last_id"]), (&json!(ids[1]), &json!(ids[2])));
     assert!(topic["bytes"].as_u64().is_some_and(|bytes| bytes >= 8), "{topic}");
     hub.get("/admin/v1/topics/nobody%2Fknows").problem(404);
 }
@@ -83,10 +66,7 @@ fn history_is_read_in_pages_oldest_first() {
         after = format!("&after={next}");
     }
 
-    let data: Vec<_> = got
-        .iter()
-        .map(|event| event["data"].as_str().expect("a string"))
-        .collect();
+    let data: Vec<_> = got.iter().map(|event| event["data"].as_str().expect("a string")).collect();
     assert_eq!(data, ["1", "2", "3", "4", "5", "[6]"]);
     assert_eq!((&got[5]["event"], &got[5]["topic"]), (&json!("typed"), &json!("news")));
     assert!(got[0]["event"].is_null());
@@ -108,21 +88,14 @@ fn history_that_was_trimmed_behind_a_reader_is_a_gap() {
 fn limits_of_pages_are_checked() {
     let hub = Hub::start();
     hub.publish("news", "x");
-    for list in [
-        "/admin/v1/topics",
-        "/admin/v1/sessions",
-        "/admin/v1/topics/news/history",
-    ] {
+    for list in ["/admin/v1/topics", "/admin/v1/sessions", "/admin/v1/topics/news/history"] {
         for limit in ["0", "1001", "-1", "many", ""] {
             let problem = hub.get(&format!("{list}?limit={limit}")).problem(400);
             assert_eq!(problem["field"], "limit", "{list} {limit}");
         }
         hub.get(&format!("{list}?limit=1000")).ok();
     }
-    assert_eq!(
-        hub.get("/admin/v1/topics/news/history?after=nonsense").problem(400)["field"],
-        "after"
-    );
+    assert_eq!(hub.get("/admin/v1/topics/news/history?after=nonsense").problem(400)["field"], "after");
 }
 
 #[test]
@@ -144,7 +117,7 @@ fn deleted_history_is_a_gap_for_those_who_had_not_read_it() {
     assert_eq!(session.event().data, "4", "one that had read all is told of no gap");
     assert_eq!(read_all.event().data, "4", "nor is one that comes back");
     assert_eq!(late.event().data, "4");
-    assert_eq!(earliest.rest_of(2).0.last().map(|event| event.data.as_str()), Some("4"));
+    assert_eq!(earliest.event().data, "4", "nothing was promised to one that starts at what is there");
 }
 
 #[test]
@@ -155,24 +128,12 @@ fn sessions_are_found_by_topic_and_by_user() {
     let anna_too = open(&["news"], "anna");
     let bert = open(&["orders/42"], "bert");
 
-    assert_eq!(
-        found(&hub, "/admin/v1/sessions", 3),
-        sorted([&anna.session, &anna_too.session, &bert.session])
-    );
-    assert_eq!(
-        found(&hub, "/admin/v1/sessions?topic=news", 2),
-        sorted([&anna.session, &anna_too.session])
-    );
-    assert_eq!(
-        found(&hub, "/admin/v1/sessions?user=anna", 2),
-        sorted([&anna.session, &anna_too.session])
-    );
+    assert_eq!(found(&hub, "/admin/v1/sessions", 3), sorted([&anna.session, &anna_too.session, &bert.session]));
+    assert_eq!(found(&hub, "/admin/v1/sessions?topic=news", 2), sorted([&anna.session, &anna_too.session]));
+    assert_eq!(found(&hub, "/admin/v1/sessions?user=anna", 2), sorted([&anna.session, &anna_too.session]));
     assert_eq!(found(&hub, "/admin/v1/sessions?user=bert", 1), sorted([&bert.session]));
     assert_eq!(found(&hub, "/admin/v1/sessions?topic=news&user=bert", 0), sorted([]));
-    assert_eq!(
-        found(&hub, "/admin/v1/topics/news/sessions", 2),
-        sorted([&anna.session, &anna_too.session])
-    );
+    assert_eq!(found(&hub, "/admin/v1/topics/news/sessions", 2), sorted([&anna.session, &anna_too.session]));
     assert!(found(&hub, "/admin/v1/sessions?topic=orders%2F42", 2).contains(&bert.session));
 }
 
@@ -202,11 +163,7 @@ fn found(hub: &Hub, target: &str, count: usize) -> Vec<String> {
     eventually(&format!("{target} lists {count} sessions"), SOON, || {
         let page = hub.get(target).ok();
         let ids = ids(&page);
-        if ids.len() == count {
-            Ok(sorted(&ids))
-        } else {
-            Err(page)
-        }
+        if ids.len() == count { Ok(sorted(&ids)) } else { Err(page) }
     })
 }
 
@@ -236,16 +193,8 @@ fn a_session_tells_who_it_is() {
     assert_eq!(told["user"], "anna");
     assert_eq!(told["selectors"], json!(["news", "orders/**"]));
     assert_eq!(told["node"], session.node);
-    assert!(
-        told["remote"]
-            .as_str()
-            .is_some_and(|remote| remote.starts_with("127.0.0.1")),
-        "{told}"
-    );
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("after 1970")
-        .as_millis();
+    assert!(told["remote"].as_str().is_some_and(|remote| remote.starts_with("127.0.0.1")), "{told}");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
     let connected_at = u128::from(told["connected_at"].as_u64().expect("a number"));
     assert!(connected_at <= now && now - connected_at < 60_000, "{told}");
     hub.get("/admin/v1/sessions/nobody").problem(404);
@@ -261,11 +210,7 @@ fn the_one_node_and_its_totals_are_told() {
     let nodes = hub.get("/admin/v1/nodes").ok();
     assert_eq!(nodes["nodes"].as_array().map(Vec::len), Some(1), "{nodes}");
     let node = &nodes["nodes"][0];
-    assert_eq!(
-        (&node["id"], &node["sessions"]),
-        (&json!("kiel-1"), &json!(1)),
-        "{node}"
-    );
+    assert_eq!((&node["id"], &node["sessions"]), (&json!("kiel-1"), &json!(1)), "{node}");
     assert!(node["version"].is_string() && node["uptime_s"].is_number(), "{node}");
 
     let stats = hub.get("/admin/v1/stats").ok();
@@ -276,12 +221,7 @@ fn the_one_node_and_its_totals_are_told() {
 #[test]
 fn what_is_not_there_is_a_problem_too() {
     let hub = Hub::start();
-    for target in [
-        "/admin/v1/nonsense",
-        "/admin/v1",
-        "/admin/v1/topics/none/nonsense",
-        "/nonsense",
-    ] {
+    for target in ["/admin/v1/nonsense", "/admin/v1", "/admin/v1/topics/none/nonsense", "/nonsense"] {
         hub.get(target).problem(404);
     }
     hub.get("/admin/v1/sessions?topic=a%00b").problem(400);

@@ -20,11 +20,7 @@ fn connected(hub: &Hub, topic: &str) {
 #[track_caller]
 fn event(tail: &mut Lines) -> Value {
     tail.find(|line| {
-        line["data"].is_string()
-            && !matches!(
-                line["event"].as_str(),
-                Some("connected" | "heartbeat" | "gap" | "close")
-            )
+        line["data"].is_string() && !matches!(line["event"].as_str(), Some("connected" | "heartbeat" | "gap" | "close"))
     })
 }
 
@@ -80,11 +76,7 @@ fn a_tail_goes_on_where_its_connection_was_cut() {
         }
         proxy.cut();
         hub.publish("numbers", &format!("{round}.meanwhile"));
-        for expected in first
-            .iter()
-            .map(String::as_str)
-            .chain([format!("{round}.meanwhile").as_str()])
-        {
+        for expected in first.iter().map(String::as_str).chain([format!("{round}.meanwhile").as_str()]) {
             assert_eq!(event(&mut tail)["data"], expected);
         }
     }
@@ -131,16 +123,10 @@ fn what_cannot_be_published_is_a_plain_error() {
     assert!(matches!(reserved.code, Some(1..)), "{reserved:?}");
     assert!(reserved.stderr.contains("event"), "{reserved:?}");
     let pattern = publish(&["--topic", "news/*", "x"]);
-    assert!(
-        matches!(pattern.code, Some(1..)) && pattern.stderr.contains("topic"),
-        "{pattern:?}"
-    );
+    assert!(matches!(pattern.code, Some(1..)) && pattern.stderr.contains("topic"), "{pattern:?}");
 
     hub.kill();
     let away = publish(&["--timeout", "1s", "--topic", "news", "x"]);
     assert!(matches!(away.code, Some(1..)), "{away:?}");
-    assert!(
-        away.stderr.contains("published") && !away.stderr.contains("panicked"),
-        "{away:?}"
-    );
+    assert!(away.stderr.contains("published") && !away.stderr.contains("panicked"), "{away:?}");
 }

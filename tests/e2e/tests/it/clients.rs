@@ -25,10 +25,7 @@ fn judge(program: &str) {
     }
 
     let events = judge.events(PAYLOADS.len());
-    let seen: Vec<_> = events
-        .iter()
-        .map(|event| (event.kind.as_deref(), event.data.as_str()))
-        .collect();
+    let seen: Vec<_> = events.iter().map(|event| (event.kind.as_deref(), event.data.as_str())).collect();
     assert_eq!(seen, expected);
     ids_differ(&events);
 }
@@ -62,9 +59,7 @@ fn python_httpx_sse() {
 
 #[test]
 fn npm_eventsource_comes_back_by_itself_after_a_cut() {
-    let hub = Hub::with("session.retry", "100ms")
-        .set("history.events", "1000")
-        .start();
+    let hub = Hub::with("session.retry", "100ms").set("history.events", "1000").start();
     let proxy = Proxy::to(hub.addr());
     let mut judge = Judge::start("eventsource.mjs", &proxy.url("/events?topic=numbers"), 300, &[]);
 
@@ -85,15 +80,10 @@ fn curl_sees_the_bytes_of_the_protocol() {
     let hub = Hub::with("session.retry", "2s").start();
     let url = hub.url("/topics/any/events");
     let output = thread::scope(|scope| {
-        let curl = scope.spawn(|| {
-            Command::new("curl")
-                .args(["-sSN", "--max-time", "30", &url])
-                .output()
-                .expect("curl")
-        });
+        let curl =
+            scope.spawn(|| Command::new("curl").args(["-sSN", "--max-time", "30", &url]).output().expect("curl"));
         let session = eventually("curl is connected", SOON, || hub.sessions("any").pop().ok_or("nobody"));
-        hub.send(&json!({"topic": "any", "event": "created", "data": "one\ntwo"}))
-            .ok();
+        hub.send(&json!({"topic": "any", "event": "created", "data": "one\ntwo"})).ok();
         hub.publish("any", " untyped");
         hub.delete(&format!("/admin/v1/sessions/{session}")).ok();
         curl.join().expect("curl")
@@ -102,17 +92,9 @@ fn curl_sees_the_bytes_of_the_protocol() {
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     let blocks: Vec<&str> = text.split_terminator("\n\n").collect();
-    let [first, created, untyped, close] = blocks[..] else {
-        panic!("{text}")
-    };
-    assert!(
-        first.starts_with("retry: ") && first.contains("\nevent: connected\ndata: {"),
-        "{text}"
-    );
-    assert!(
-        created.starts_with("id: ") && created.ends_with("\nevent: created\ndata: one\ndata: two"),
-        "{text}"
-    );
+    let [first, created, untyped, close] = blocks[..] else { panic!("{text}") };
+    assert!(first.starts_with("retry: ") && first.contains("\nevent: connected\ndata: {"), "{text}");
+    assert!(created.starts_with("id: ") && created.ends_with("\nevent: created\ndata: one\ndata: two"), "{text}");
     assert!(
         untyped.starts_with("id: ") && untyped.ends_with("\ndata:  untyped") && !untyped.contains("event:"),
         "{text}"

@@ -9,11 +9,9 @@ const PROMPTLY: Duration = Duration::from_secs(4);
 
 #[track_caller]
 fn registry_empties(hub: &Hub, topic: &str, within: Duration) {
-    eventually("the session is gone from the registry", within, || {
-        match hub.sessions(topic) {
-            sessions if sessions.is_empty() => Ok(()),
-            sessions => Err(format!("{} sessions", sessions.len())),
-        }
+    eventually("the session is gone from the registry", within, || match hub.sessions(topic) {
+        sessions if sessions.is_empty() => Ok(()),
+        sessions => Err(format!("{} sessions", sessions.len())),
     });
 }
 
@@ -45,10 +43,7 @@ fn a_half_closed_connection() {
     session.connection().half_close();
 
     registry_empties(&hub, "news", PROMPTLY);
-    assert!(
-        session.connection().closed_within(PROMPTLY),
-        "the hub closes its side too"
-    );
+    assert!(session.connection().closed_within(PROMPTLY), "the hub closes its side too");
 }
 
 #[test]
@@ -87,10 +82,7 @@ fn a_waiting_poll_that_gives_up_leaves_nothing_behind() {
 
     registry_empties(&hub, "news", PROMPTLY);
     hub.publish("news", "1");
-    assert_eq!(
-        hub.subscription(&["news"]).last_event_id(&cursor).open().event().data,
-        "1"
-    );
+    assert_eq!(hub.subscription(&["news"]).last_event_id(&cursor).open().event().data, "1");
 }
 
 #[test]
@@ -121,17 +113,11 @@ fn a_peer_that_has_vanished_below_its_proxy() {
 
 #[test]
 fn a_client_that_leaves_in_the_middle_of_its_replay() {
-    let hub = Hub::with("history.events", "1000")
-        .set("http.send_buffer", "16KiB")
-        .set("http.body_bytes", "16MiB")
-        .start();
+    let hub =
+        Hub::with("history.events", "1000").set("http.send_buffer", "16KiB").set("http.body_bytes", "16MiB").start();
     hub.publish_each("news", vec!["x".repeat(4_000); 1_000]);
     for _ in 0..10 {
-        let leaving = hub
-            .subscription(&["news"])
-            .query("cursor", "earliest")
-            .small_buffer()
-            .open();
+        let leaving = hub.subscription(&["news"]).query("cursor", "earliest").small_buffer().open();
         leaving.into_connection().reset();
     }
     let mut staying = hub.subscription(&["news"]).query("cursor", "earliest").open();

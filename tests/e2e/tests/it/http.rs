@@ -28,13 +28,7 @@ fn the_demo_page_is_served_from_the_binary() {
     let hub = Hub::start();
     let page = hub.get("/");
     assert_eq!(page.status(), 200);
-    assert!(
-        page.head
-            .header("content-type")
-            .is_some_and(|kind| kind.starts_with("text/html")),
-        "{:?}",
-        page.head
-    );
+    assert!(page.head.header("content-type").is_some_and(|kind| kind.starts_with("text/html")), "{:?}", page.head);
     assert!(page.text().contains("data-testid"), "{}", page.text());
 }
 
@@ -43,14 +37,10 @@ fn a_connection_may_carry_several_requests_before_its_stream() {
     let hub = Hub::start();
     let mut connection = Connection::open(hub.addr());
     for _ in 0..3 {
-        connection
-            .send("GET /health HTTP/1.1\r\nHost: hub\r\n\r\n")
-            .expect("send");
+        connection.send("GET /health HTTP/1.1\r\nHost: hub\r\n\r\n").expect("send");
         assert_eq!(connection.response(SOON).expect("an answer").status(), 200);
     }
-    connection
-        .send("GET /events?topic=news HTTP/1.1\r\nHost: hub\r\n\r\n")
-        .expect("send");
+    connection.send("GET /events?topic=news HTTP/1.1\r\nHost: hub\r\n\r\n").expect("send");
     let head = connection.head(SOON).expect("an answer");
     assert_eq!((head.status, head.header("x-accel-buffering")), (200, Some("no")));
 }
@@ -81,11 +71,7 @@ fn slow_heads_are_not_waited_for() {
         connection.send(beginning).expect("send");
         match connection.response(SOON) {
             Ok(answer) => assert_eq!(answer.status(), 408, "{beginning:?}"),
-            Err(error) => assert_ne!(
-                error.kind(),
-                std::io::ErrorKind::TimedOut,
-                "{beginning:?} is waited for"
-            ),
+            Err(error) => assert_ne!(error.kind(), std::io::ErrorKind::TimedOut, "{beginning:?} is waited for"),
         }
     }
 }
@@ -140,18 +126,9 @@ fn what_a_client_sends_behind_its_get_is_bounded_and_harmless() {
 #[test]
 fn broken_requests_are_refused_and_harm_nobody() {
     let hub = Hub::start();
-    let long_target = format!(
-        "GET /events?topic={} HTTP/1.1\r\nHost: hub\r\n\r\n",
-        "x".repeat(1 << 20)
-    );
-    let long_header = format!(
-        "GET /events?topic=a HTTP/1.1\r\nHost: hub\r\nX: {}\r\n\r\n",
-        "x".repeat(1 << 20)
-    );
-    let many_headers = format!(
-        "GET /events?topic=a HTTP/1.1\r\nHost: hub\r\n{}\r\n",
-        "X: y\r\n".repeat(10_000)
-    );
+    let long_target = format!("GET /events?topic={} HTTP/1.1\r\nHost: hub\r\n\r\n", "x".repeat(1 << 20));
+    let long_header = format!("GET /events?topic=a HTTP/1.1\r\nHost: hub\r\nX: {}\r\n\r\n", "x".repeat(1 << 20));
+    let many_headers = format!("GET /events?topic=a HTTP/1.1\r\nHost: hub\r\n{}\r\n", "X: y\r\n".repeat(10_000));
     let broken: [&[u8]; 10] = [
         b"nonsense\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a TLS hello, more or less",
@@ -182,9 +159,7 @@ fn broken_requests_are_refused_and_harm_nobody() {
 
 #[test]
 fn a_body_that_lies_about_its_length_is_refused_early() {
-    let hub = Hub::with("limits.data_bytes", "16KiB")
-        .set("http.body_bytes", "64KiB")
-        .start();
+    let hub = Hub::with("limits.data_bytes", "16KiB").set("http.body_bytes", "64KiB").start();
     let mut connection = Connection::open(hub.addr());
     connection
         .send("POST /admin/v1/publish HTTP/1.1\r\nHost: hub\r\nContent-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n{")

@@ -24,11 +24,7 @@ fn full_at(key: &str, status: u16) {
 
     let (head, mut connection) = hub.subscription(&["news"]).answer();
     assert_eq!(head.status, 200, "any other status stops an EventSource for good");
-    assert!(
-        head.header("content-type")
-            .is_some_and(|kind| kind.starts_with("text/event-stream")),
-        "{head:?}"
-    );
+    assert!(head.header("content-type").is_some_and(|kind| kind.starts_with("text/event-stream")), "{head:?}");
     let body = String::from_utf8(connection.body(SOON).expect("a clean end")).expect("text");
     let retry_ms: Option<u32> = body.trim().strip_prefix("retry: ").and_then(|retry| retry.parse().ok());
     assert!(retry_ms.is_some_and(|retry_ms| retry_ms <= 60_000), "{body:?}");
@@ -39,17 +35,14 @@ fn full_at(key: &str, status: u16) {
         let seconds: Option<u32> = head.header("retry-after").and_then(|seconds| seconds.parse().ok());
         assert!(seconds.is_some_and(|seconds| seconds <= 60), "{head:?}");
         assert!(
-            head.header("content-type")
-                .is_some_and(|kind| kind.starts_with("application/problem+json")),
+            head.header("content-type").is_some_and(|kind| kind.starts_with("application/problem+json")),
             "{head:?}"
         );
         connection.body(SOON).expect("a whole answer");
     }
 
     drop(first);
-    eventually("the room of the first is free", SOON, || {
-        hub.subscription(&["news"]).try_open()
-    });
+    eventually("the room of the first is free", SOON, || hub.subscription(&["news"]).try_open());
     eventually("there is room for an administrator", SOON, || {
         match hub.delete(&format!("/admin/v1/sessions/{}", second.session)) {
             answer if answer.status() == 200 => Ok(()),
@@ -63,30 +56,14 @@ fn full_at(key: &str, status: u16) {
 fn selectors_are_checked() {
     let hub = Hub::start();
     let long = "x".repeat(257);
-    for selector in [
-        "",
-        "a\0b",
-        "a\nb",
-        "a\u{7f}",
-        "a*",
-        "*a",
-        "a/b*/c",
-        "***",
-        "**/a",
-        "a/**/b",
-        &long,
-        "a/\u{1b}[2J",
-    ] {
+    for selector in ["", "a\0b", "a\nb", "a\u{7f}", "a*", "*a", "a/b*/c", "***", "**/a", "a/**/b", &long, "a/\u{1b}[2J"]
+    {
         let target = format!("/events?topic=fine&topic={}", encode(selector));
         assert_names_topic(&hub.get(&target).problem(400), selector);
     }
-    for target in [
-        "/events",
-        "/events?nothing=here",
-        "/events?topic=%ff",
-        "/events?topic=a%c0%af",
-        "/topics/a%ff/events",
-    ] {
+    for target in
+        ["/events", "/events?nothing=here", "/events?topic=%ff", "/events?topic=a%c0%af", "/topics/a%ff/events"]
+    {
         assert_names_topic(&hub.get(target).problem(400), target);
     }
     let _ = hub.subscribe(&[&long[1..]]);
@@ -133,11 +110,7 @@ fn history_is_bounded_in_age() {
 
     eventually("history forgets", SOON, || {
         let page = hub.get("/admin/v1/topics/news/history").ok();
-        if page["events"].as_array().is_some_and(Vec::is_empty) {
-            Ok(())
-        } else {
-            Err(page)
-        }
+        if page["events"].as_array().is_some_and(Vec::is_empty) { Ok(()) } else { Err(page) }
     });
     let mut back = hub.subscription(&["news"]).last_event_id(&cursor).open();
     back.gap("expired");
@@ -152,16 +125,9 @@ fn history_is_bounded_in_bytes_and_topics() {
     }
 
     let page = hub.get("/admin/v1/topics?limit=1000").ok();
-    let held: u64 = page["topics"]
-        .as_array()
-        .expect("topics")
-        .iter()
-        .map(|topic| topic["events"].as_u64().expect("events"))
-        .sum();
-    assert!(
-        (1..=105).contains(&held),
-        "{held} events of 10 kB each in 1 MiB and 100 topics"
-    );
+    let held: u64 =
+        page["topics"].as_array().expect("topics").iter().map(|topic| topic["events"].as_u64().expect("events")).sum();
+    assert!((1..=105).contains(&held), "{held} events of 10 kB each in 1 MiB and 100 topics");
     let newest = hub.get("/admin/v1/topics/topic%2F299/history").ok();
     assert_eq!(newest["events"].as_array().map(Vec::len), Some(1), "the newest stays");
 }

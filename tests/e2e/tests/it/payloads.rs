@@ -19,26 +19,14 @@ pub(crate) const PAYLOADS: [(&str, &str); 26] = [
     ("trailing line end\n", "trailing line end\n"),
     ("\n", "\n"),
     ("data: not a field", "data: not a field"),
-    (
-        "id: 0-0\nevent: forged\n\ndata: forged",
-        "id: 0-0\nevent: forged\n\ndata: forged",
-    ),
+    ("id: 0-0\nevent: forged\n\ndata: forged", "id: 0-0\nevent: forged\n\ndata: forged"),
     (": not a comment", ": not a comment"),
     ("retry: 1", "retry: 1"),
     ("nul \0 inside", "nul \0 inside"),
     ("\u{feff}byte order mark", "\u{feff}byte order mark"),
-    (
-        "line\u{2028}and\u{2029}paragraph\u{85}separators",
-        "line\u{2028}and\u{2029}paragraph\u{85}separators",
-    ),
-    (
-        "vertical\u{b}tab, form\u{c}feed, \u{1c}\u{1d}\u{1e}",
-        "vertical\u{b}tab, form\u{c}feed, \u{1c}\u{1d}\u{1e}",
-    ),
-    (
-        "Grüße, 世界, \u{1f9d1}\u{200d}\u{1f680}, e\u{301}",
-        "Grüße, 世界, \u{1f9d1}\u{200d}\u{1f680}, e\u{301}",
-    ),
+    ("line\u{2028}and\u{2029}paragraph\u{85}separators", "line\u{2028}and\u{2029}paragraph\u{85}separators"),
+    ("vertical\u{b}tab, form\u{c}feed, \u{1c}\u{1d}\u{1e}", "vertical\u{b}tab, form\u{c}feed, \u{1c}\u{1d}\u{1e}"),
+    ("Grüße, 世界, \u{1f9d1}\u{200d}\u{1f680}, e\u{301}", "Grüße, 世界, \u{1f9d1}\u{200d}\u{1f680}, e\u{301}"),
     (r#"{"json":"as \"text\"\n"}"#, r#"{"json":"as \"text\"\n"}"#),
 ];
 

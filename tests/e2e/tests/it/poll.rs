@@ -13,21 +13,12 @@ fn poll(hub: &Hub, query: &str) -> Value {
 
 /// The cursor of an answer, ready for the next request.
 fn cursor(answer: &Value) -> String {
-    encode(
-        answer["cursor"]
-            .as_str()
-            .unwrap_or_else(|| panic!("no cursor: {answer}")),
-    )
+    encode(answer["cursor"].as_str().unwrap_or_else(|| panic!("no cursor: {answer}")))
 }
 
 fn data(answer: &Value) -> Vec<&str> {
-    let events = answer["events"]
-        .as_array()
-        .unwrap_or_else(|| panic!("no events: {answer}"));
-    events
-        .iter()
-        .map(|event| event["data"].as_str().expect("a string"))
-        .collect()
+    let events = answer["events"].as_array().unwrap_or_else(|| panic!("no events: {answer}"));
+    events.iter().map(|event| event["data"].as_str().expect("a string")).collect()
 }
 
 #[test]
@@ -40,20 +31,14 @@ fn the_first_poll_gives_a_cursor_at_once() {
     assert_eq!(answer["events"], json!([]));
     assert!(answer.get("gap").is_none(), "{answer}");
     hub.publish("news", "new");
-    assert_eq!(
-        data(&poll(&hub, &format!("topic=news&wait=60&cursor={}", cursor(&answer)))),
-        ["new"]
-    );
+    assert_eq!(data(&poll(&hub, &format!("topic=news&wait=60&cursor={}", cursor(&answer)))), ["new"]);
 }
 
 #[test]
 fn an_event_comes_with_all_its_parts() {
     let hub = Hub::start();
     let start = cursor(&poll(&hub, "topic=orders/*"));
-    let id = hub
-        .send(&json!({"topic": "orders/42", "event": "created", "data": {"order": 42}}))
-        .ok()["id"]
-        .clone();
+    let id = hub.send(&json!({"topic": "orders/42", "event": "created", "data": {"order": 42}})).ok()["id"].clone();
     hub.publish("orders/43", "two\r\nlines");
 
     let answer = poll(&hub, &format!("topic=orders/*&cursor={start}"));
@@ -90,10 +75,7 @@ fn a_poll_that_waits_in_vain_is_answered_with_a_cursor() {
     assert!(asked.elapsed() >= Duration::from_millis(900), "{:?}", asked.elapsed());
     assert_eq!(answer["events"], json!([]));
     hub.publish("news", "1");
-    assert_eq!(
-        data(&poll(&hub, &format!("topic=news&cursor={}", cursor(&answer)))),
-        ["1"]
-    );
+    assert_eq!(data(&poll(&hub, &format!("topic=news&cursor={}", cursor(&answer)))), ["1"]);
 }
 
 #[test]
@@ -127,10 +109,7 @@ fn an_unknown_cursor_is_a_gap() {
         let answer = poll(&hub, &format!("topic=news&wait=60&cursor={unknown}"));
         assert_eq!(answer["gap"]["reason"], "unknown_cursor", "{answer}");
         hub.publish("news", "1");
-        assert_eq!(
-            data(&poll(&hub, &format!("topic=news&cursor={}", cursor(&answer)))),
-            ["1"]
-        );
+        assert_eq!(data(&poll(&hub, &format!("topic=news&cursor={}", cursor(&answer)))), ["1"]);
     }
 }
 
@@ -184,13 +163,9 @@ fn a_long_history_comes_in_several_answers() {
 
 #[test]
 fn an_answer_has_a_bound_in_bytes() {
-    let hub = Hub::with("limits.data_bytes", "64KiB")
-        .set("http.body_bytes", "16MiB")
-        .set("history.bytes", "64MiB")
-        .start();
-    let large: Vec<String> = (10..50)
-        .map(|number| format!("{number}{}", "x".repeat(60_000)))
-        .collect();
+    let hub =
+        Hub::with("limits.data_bytes", "64KiB").set("http.body_bytes", "16MiB").set("history.bytes", "64MiB").start();
+    let large: Vec<String> = (10..50).map(|number| format!("{number}{}", "x".repeat(60_000))).collect();
     hub.publish_each("news", large.clone());
 
     let mut got = Vec::new();
@@ -218,10 +193,7 @@ fn streams_and_polls_share_their_cursors() {
 
     hub.publish("news", "4");
     let cursor = answer["cursor"].as_str().expect("cursor");
-    assert_eq!(
-        hub.subscription(&["news"]).last_event_id(cursor).open().event().data,
-        "4"
-    );
+    assert_eq!(hub.subscription(&["news"]).last_event_id(cursor).open().event().data, "4");
 }
 
 #[test]
@@ -238,10 +210,6 @@ fn what_a_poll_may_not_ask() {
         ("topic=a&last=1001", "last"),
         ("topic=a&user=", "user"),
     ] {
-        assert_eq!(
-            hub.get(&format!("/poll?{query}")).problem(400)["field"],
-            field,
-            "{query}"
-        );
+        assert_eq!(hub.get(&format!("/poll?{query}")).problem(400)["field"], field, "{query}");
     }
 }

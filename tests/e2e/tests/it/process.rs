@@ -6,10 +6,7 @@ use towncrier_e2e::{Builder, Hub, SOON, Signal, Towncrier, Value};
 
 #[test]
 fn a_good_configuration_is_good() {
-    let checked = Towncrier::new(&["check-config"])
-        .set("session.heartbeat", "10s")
-        .set("history.bytes", "64MiB")
-        .run();
+    let checked = Towncrier::new(&["check-config"]).set("session.heartbeat", "10s").set("history.bytes", "64MiB").run();
     assert_eq!(checked.code, Some(0), "{checked:?}");
 }
 
@@ -60,21 +57,14 @@ fn numbers_out_of_range_are_refused() {
 #[test]
 fn a_file_is_read_by_its_name_or_where_it_is_looked_for() {
     let file = "[session]\nheartbeat = \"soon\"\n[http]\nnonsense = 1\n";
-    let given = Towncrier::new(&["check-config", "--config", "own.toml"])
-        .file("own.toml", file)
-        .run();
-    let found = Towncrier::new(&["check-config"])
-        .file("configs/towncrier.toml", file)
-        .run();
+    let given = Towncrier::new(&["check-config", "--config", "own.toml"]).file("own.toml", file).run();
+    let found = Towncrier::new(&["check-config"]).file("configs/towncrier.toml", file).run();
     let missing = Towncrier::new(&["check-config", "--config", "missing.toml"]).run();
 
     for checked in [given, found] {
         assert_ne!(checked.code, Some(0), "{checked:?}");
         let told = checked.stderr + &checked.stdout;
-        assert!(
-            told.contains("session.heartbeat") && told.contains("http.nonsense"),
-            "{told}"
-        );
+        assert!(told.contains("session.heartbeat") && told.contains("http.nonsense"), "{told}");
     }
     assert_ne!(missing.code, Some(0));
     assert!((missing.stderr + &missing.stdout).contains("missing.toml"));
@@ -109,25 +99,18 @@ fn an_open_hub_stays_off_the_network_unless_told_otherwise() {
         let told = refused.stderr + &refused.stdout;
         assert!(told.contains("auth.open_to_network"), "what to do is not told:\n{told}");
     }
-    let allowed = Towncrier::new(&["check-config"])
-        .set("http.listen", "0.0.0.0:18080")
-        .set("auth.open_to_network", "true")
-        .run();
+    let allowed =
+        Towncrier::new(&["check-config"]).set("http.listen", "0.0.0.0:18080").set("auth.open_to_network", "true").run();
     assert_eq!(allowed.code, Some(0), "{allowed:?}");
 }
 
 #[test]
 fn a_port_that_is_taken_is_a_plain_error() {
     let hub = Hub::start();
-    let second = Towncrier::new(&["serve"])
-        .set("http.listen", &hub.addr().to_string())
-        .run();
+    let second = Towncrier::new(&["serve"]).set("http.listen", &hub.addr().to_string()).run();
     assert!(matches!(second.code, Some(1..)), "{second:?}");
     let told = second.stderr + &second.stdout;
-    assert!(
-        told.contains(&hub.addr().to_string()) && !told.contains("panicked"),
-        "{told}"
-    );
+    assert!(told.contains(&hub.addr().to_string()) && !told.contains("panicked"), "{told}");
 }
 
 #[test]
@@ -145,10 +128,7 @@ fn help_names_the_commands_and_nonsense_is_refused() {
     for command in ["serve", "publish", "subscribe", "check-config", "loadtest"] {
         assert!(help.stdout.contains(command), "{}", help.stdout);
     }
-    assert_eq!(
-        Towncrier::new(&["--version"]).run().stdout.trim(),
-        format!("towncrier {}", env!("CARGO_PKG_VERSION"))
-    );
+    assert_eq!(Towncrier::new(&["--version"]).run().stdout.trim(), format!("towncrier {}", env!("CARGO_PKG_VERSION")));
     assert_eq!(Towncrier::new(&["nonsense"]).run().code, Some(2));
 }
 
@@ -177,25 +157,17 @@ fn ends_cleanly(signal: Signal) {
     }
     let status = hub.wait_exit(Duration::from_secs(10));
     assert_eq!(status.code(), Some(0), "{}", hub.log());
-    assert!(
-        signalled.elapsed() < Duration::from_secs(10),
-        "{:?}",
-        signalled.elapsed()
-    );
+    assert!(signalled.elapsed() < Duration::from_secs(10), "{:?}", signalled.elapsed());
 }
 
 #[test]
 fn a_client_that_reads_nothing_cannot_hold_up_the_end() {
-    let mut hub = Hub::with("shutdown.timeout", "2s")
-        .set("http.send_buffer", "16KiB")
-        .set("http.body_bytes", "16MiB")
-        .start();
+    let mut hub =
+        Hub::with("shutdown.timeout", "2s").set("http.send_buffer", "16KiB").set("http.body_bytes", "16MiB").start();
     let _stalled = hub.subscription(&["news"]).small_buffer().open();
     hub.publish_each("news", vec!["x".repeat(10_000); 200]);
     let mut polling = towncrier_e2e::Connection::open(hub.addr());
-    polling
-        .send("GET /poll?topic=quiet&cursor=earliest&wait=60 HTTP/1.1\r\nHost: hub\r\n\r\n")
-        .expect("send");
+    polling.send("GET /poll?topic=quiet&cursor=earliest&wait=60 HTTP/1.1\r\nHost: hub\r\n\r\n").expect("send");
 
     hub.signal(Signal::TERM);
 
@@ -236,12 +208,6 @@ fn logs_are_json_where_nobody_looks_at_a_terminal() {
         let entry: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert!(entry["level"].is_string() && entry["timestamp"].is_string(), "{line}");
     }
-    assert!(
-        !log.contains("secret data"),
-        "what users publish stays out of the log:\n{log}"
-    );
-    assert!(
-        log.contains(&hub.addr().to_string()),
-        "where it listens is told:\n{log}"
-    );
+    assert!(!log.contains("secret data"), "what users publish stays out of the log:\n{log}");
+    assert!(log.contains(&hub.addr().to_string()), "where it listens is told:\n{log}");
 }

@@ -8,19 +8,13 @@ const JSON: &str = "application/json";
 #[track_caller]
 fn refused(hub: &Hub, everything: &mut Subscriber, status: u16, table: &[(&str, Option<&str>)]) {
     for (body, field) in table {
-        let problem = hub
-            .post_bytes("/admin/v1/publish", JSON, body.as_bytes())
-            .problem(status);
+        let problem = hub.post_bytes("/admin/v1/publish", JSON, body.as_bytes()).problem(status);
         if let Some(field) = field {
             assert_eq!(problem["field"], *field, "{body}: {problem}");
         }
     }
     hub.publish("end", "end");
-    assert_eq!(
-        everything.event().data,
-        "end",
-        "a refused publish is delivered to nobody"
-    );
+    assert_eq!(everything.event().data, "end", "a refused publish is delivered to nobody");
 }
 
 #[test]
@@ -48,13 +42,10 @@ fn bodies_that_are_no_publish_request() {
             (&bottomless, None),
         ],
     );
-    hub.post_bytes("/admin/v1/publish", JSON, b"{\"topic\":\"a\",\"data\":\"\xff\xfe\"}")
-        .problem(400);
-    hub.post_bytes("/admin/v1/publish", JSON, b"{\"topic\":\"\xc0\xaf\",\"data\":\"\"}")
-        .problem(400);
+    hub.post_bytes("/admin/v1/publish", JSON, b"{\"topic\":\"a\",\"data\":\"\xff\xfe\"}").problem(400);
+    hub.post_bytes("/admin/v1/publish", JSON, b"{\"topic\":\"\xc0\xaf\",\"data\":\"\"}").problem(400);
     hub.post_bytes("/admin/v1/publish", JSON, &[0; 100]).problem(400);
-    hub.post_bytes("/admin/v1/publish/batch", JSON, br#"{"topic":"a","data":1}"#)
-        .problem(400);
+    hub.post_bytes("/admin/v1/publish/batch", JSON, br#"{"topic":"a","data":1}"#).problem(400);
     hub.publish("end", "end");
     assert_eq!(everything.event().data, "end");
 }
@@ -141,8 +132,7 @@ fn types_that_could_forge_a_frame_or_pass_for_the_hubs_own() {
 
     refused(&hub, &mut hub.subscribe(&["**"]), 400, &table);
 
-    hub.send(&json!({"topic": "a", "event": "x".repeat(128), "data": 1}))
-        .ok();
+    hub.send(&json!({"topic": "a", "event": "x".repeat(128), "data": 1})).ok();
 }
 
 #[test]
@@ -154,10 +144,7 @@ fn idempotency_keys_out_of_bounds() {
         &mut hub.subscribe(&["**"]),
         400,
         &[
-            (
-                r#"{"topic":"a","data":1,"idempotency_key":""}"#,
-                Some("idempotency_key"),
-            ),
+            (r#"{"topic":"a","data":1,"idempotency_key":""}"#, Some("idempotency_key")),
             (&long, Some("idempotency_key")),
         ],
     );
@@ -165,19 +152,12 @@ fn idempotency_keys_out_of_bounds() {
 
 #[test]
 fn too_much_data() {
-    let hub = Hub::with("limits.data_bytes", "1KiB")
-        .set("http.body_bytes", "8KiB")
-        .start();
+    let hub = Hub::with("limits.data_bytes", "1KiB").set("http.body_bytes", "8KiB").start();
     let mut everything = hub.subscribe(&["**"]);
     let string = json!({"topic": "a", "data": "x".repeat(1_025)}).to_string();
     let compact = json!({"topic": "a", "data": vec![1; 600]}).to_string();
     let body = json!({"topic": "a", "data": "x".repeat(9_000)}).to_string();
-    refused(
-        &hub,
-        &mut everything,
-        413,
-        &[(&string, Some("data")), (&compact, Some("data")), (&body, None)],
-    );
+    refused(&hub, &mut everything, 413, &[(&string, Some("data")), (&compact, Some("data")), (&body, None)]);
 
     hub.publish("a", &"x".repeat(1_024));
     assert_eq!(everything.event().data.len(), 1_024);
@@ -187,19 +167,12 @@ fn too_much_data() {
 fn other_content_types() {
     let hub = Hub::start();
     let body = br#"{"topic":"a","data":1}"#;
-    for content_type in [
-        "text/plain",
-        "application/x-www-form-urlencoded",
-        "application/x-ndjson",
-        "nonsense",
-        "",
-    ] {
+    for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/x-ndjson", "nonsense", ""] {
         let problem = hub.post_bytes("/admin/v1/publish", content_type, body).problem(415);
         let field = problem["field"].as_str().unwrap_or_default();
         assert!(field.eq_ignore_ascii_case("content-type"), "{problem}");
     }
-    hub.post_bytes("/admin/v1/publish/batch", "text/plain", body)
-        .problem(415);
+    hub.post_bytes("/admin/v1/publish/batch", "text/plain", body).problem(415);
 }
 
 #[test]

@@ -66,11 +66,7 @@ fn connections_cut_within_frames_lose_and_repeat_nothing() {
         let expected: Vec<_> = (0..EVENTS).map(|number| number.to_string()).collect();
         assert_eq!(got, expected);
     });
-    assert!(
-        proxy.accepted() > 10,
-        "only {} connections: nothing was cut",
-        proxy.accepted()
-    );
+    assert!(proxy.accepted() > 10, "only {} connections: nothing was cut", proxy.accepted());
 }
 
 #[test]
@@ -79,9 +75,7 @@ fn many_sessions_that_resume_at_once_each_get_all() {
     let first = hub.subscribe(&["numbers"]).cursor;
     let numbers = hub.publish_numbers("numbers", 500);
 
-    let mut back: Vec<_> = (0..50)
-        .map(|_| hub.subscription(&["numbers"]).last_event_id(&first).open())
-        .collect();
+    let mut back: Vec<_> = (0..50).map(|_| hub.subscription(&["numbers"]).last_event_id(&first).open()).collect();
     hub.publish("numbers", "live");
 
     for session in &mut back {
@@ -130,9 +124,7 @@ fn what_history_still_holds_is_no_gap() {
 
 #[test]
 fn a_checkpoint_keeps_a_quiet_session_fresh() {
-    let hub = Hub::with("history.events", "5")
-        .set("session.heartbeat", "200ms")
-        .start();
+    let hub = Hub::with("history.events", "5").set("session.heartbeat", "200ms").start();
     let mut session = hub.subscribe(&["quiet"]);
     hub.publish_numbers("busy", 50);
     session.heartbeat();
@@ -198,10 +190,7 @@ fn an_embedded_hub_that_restarts_says_that_it_lost_its_history() {
     let after = hub.publish("news", "2");
 
     assert_eq!(back.event().data, "2");
-    assert!(
-        milliseconds(&after) >= milliseconds(&before),
-        "{before} then {after}: ids never go back"
-    );
+    assert!(milliseconds(&after) >= milliseconds(&before), "{before} then {after}: ids never go back");
 
     hub.publish("news", "3");
     let mut again = hub.subscription(&["news"]).last_event_id(&back.cursor).open();
@@ -209,8 +198,5 @@ fn an_embedded_hub_that_restarts_says_that_it_lost_its_history() {
 }
 
 fn milliseconds(id: &str) -> u64 {
-    id.split('-')
-        .next()
-        .and_then(|ms| ms.parse().ok())
-        .unwrap_or_else(|| panic!("not <ms>-<seq>: {id}"))
+    id.split('-').next().and_then(|ms| ms.parse().ok()).unwrap_or_else(|| panic!("not <ms>-<seq>: {id}"))
 }

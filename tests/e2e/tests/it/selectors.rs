@@ -94,9 +94,8 @@ fn events_of_several_topics_come_in_the_order_of_their_ids() {
 
     let order: Vec<_> = published.iter().map(|(id, _)| parts(id)).collect();
     assert!(order.is_sorted_by(|a, b| a < b), "ids go up: {published:?}");
-    let expected: Vec<_> = (0..50)
-        .flat_map(|round| ["a", "b/1", "c/1/2"].map(|topic| format!("{topic} {round}")))
-        .collect();
+    let expected: Vec<_> =
+        (0..50).flat_map(|round| ["a", "b/1", "c/1/2"].map(|topic| format!("{topic} {round}"))).collect();
     assert_eq!(session.data(expected.len()), expected);
 }
 
@@ -107,10 +106,8 @@ fn with_several_partitions_each_topic_keeps_its_order() {
     let mut session = hub.subscribe(&["topic/*"]);
 
     for round in 0..20 {
-        let all: Vec<_> = topics
-            .iter()
-            .map(|topic| json!({"topic": topic, "data": format!("{topic} {round:02}")}))
-            .collect();
+        let all: Vec<_> =
+            topics.iter().map(|topic| json!({"topic": topic, "data": format!("{topic} {round:02}")})).collect();
         hub.post("/admin/v1/publish/batch", &all.into()).ok();
     }
 

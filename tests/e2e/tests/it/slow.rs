@@ -19,15 +19,11 @@ fn small_outbox() -> Builder {
 
 /// Data that begins with its number and is long enough to fill a socket soon.
 fn numbered(numbers: std::ops::Range<usize>) -> Vec<String> {
-    numbers
-        .map(|number| format!("{number:05} {}", "x".repeat(PADDING)))
-        .collect()
+    numbers.map(|number| format!("{number:05} {}", "x".repeat(PADDING))).collect()
 }
 
 fn number(event: &Event) -> usize {
-    event.data[..5]
-        .parse()
-        .unwrap_or_else(|_| panic!("no number: {event:?}"))
+    event.data[..5].parse().unwrap_or_else(|_| panic!("no number: {event:?}"))
 }
 
 /// Opens a session that reads nothing until it is asked to.
@@ -47,10 +43,7 @@ fn a_slow_session_is_ended_and_has_all_when_it_comes_back() {
 
     for start in (0..EVENTS).step_by(BATCH) {
         hub.publish_each("news", numbered(start..start + BATCH));
-        assert_eq!(
-            fast.take(BATCH).iter().map(number).collect::<Vec<_>>(),
-            (start..start + BATCH).collect::<Vec<_>>()
-        );
+        assert_eq!(fast.take(BATCH).iter().map(number).collect::<Vec<_>>(), (start..start + BATCH).collect::<Vec<_>>());
     }
 
     eventually("only the fast one is left", SOON, || match hub.sessions("news") {
@@ -66,10 +59,7 @@ fn a_slow_session_is_ended_and_has_all_when_it_comes_back() {
     let mut back = hub.subscription(&["news"]).last_event_id(&slow.cursor).open();
     assert!(back.resumed);
     got.extend(back.take(EVENTS - got.len()));
-    assert_eq!(
-        got.iter().map(number).collect::<Vec<_>>(),
-        (0..EVENTS).collect::<Vec<_>>()
-    );
+    assert_eq!(got.iter().map(number).collect::<Vec<_>>(), (0..EVENTS).collect::<Vec<_>>());
 }
 
 #[test]
@@ -91,19 +81,13 @@ fn slow_sessions_cost_bounded_memory() {
     }
 
     let grown_kib = most_kib.saturating_sub(before_kib);
-    assert!(
-        grown_kib < 16 * 1024,
-        "{grown_kib} KiB for 40 MB to 10 sessions that read nothing"
-    );
+    assert!(grown_kib < 16 * 1024, "{grown_kib} KiB for 40 MB to 10 sessions that read nothing");
     drop(slow);
 }
 
 #[test]
 fn each_slow_session_is_slow_on_its_own() {
-    let hub = small_outbox()
-        .set("history.events", "10000")
-        .set("history.bytes", "256MiB")
-        .start();
+    let hub = small_outbox().set("history.events", "10000").set("history.bytes", "256MiB").start();
     let mut slow = stalled(&hub, &["a", "b"]);
     let mut same_topics = hub.subscribe(&["a", "b"]);
     let mut other_topics = hub.subscribe(&["b"]);
@@ -128,10 +112,7 @@ fn a_conflated_session_gets_the_newest_of_each_topic_behind_a_gap() {
     let mut fast = hub.subscribe(&["a", "b"]);
     for start in (0..1_000).step_by(BATCH) {
         for topic in ["a", "b"] {
-            let data = numbered(start..start + BATCH)
-                .into_iter()
-                .map(|data| format!("{data} {topic}"))
-                .collect();
+            let data = numbered(start..start + BATCH).into_iter().map(|data| format!("{data} {topic}")).collect();
             hub.publish_each(topic, data);
         }
         fast.take(2 * BATCH);
@@ -154,11 +135,7 @@ fn a_conflated_session_gets_the_newest_of_each_topic_behind_a_gap() {
         let before = newest.insert(topic, number(&event));
         let follows = number(&event) == before.map_or(0, |before| before + 1);
         let skips = may_skip.contains(topic) && before.is_none_or(|before| number(&event) > before);
-        assert!(
-            follows || skips,
-            "{} of {topic} after {before:?}, with {gaps} gaps",
-            number(&event)
-        );
+        assert!(follows || skips, "{} of {topic} after {before:?}, with {gaps} gaps", number(&event));
         may_skip.retain(|other| other != topic);
     }
 
@@ -176,9 +153,7 @@ fn direct_events_past_the_queue_of_a_slow_session_are_counted_and_told() {
 
     let mut delivered = 0;
     eventually("the queue of direct events is full", Duration::from_secs(60), || {
-        let answer = hub
-            .post(&target, &towncrier_e2e::json!({"event": "hint", "data": data}))
-            .ok();
+        let answer = hub.post(&target, &towncrier_e2e::json!({"event": "hint", "data": data})).ok();
         match answer["delivered"].as_u64() {
             Some(0) => Ok(()),
             Some(1) => {
@@ -197,9 +172,6 @@ fn direct_events_past_the_queue_of_a_slow_session_are_counted_and_told() {
             _ => break event,
         }
     };
-    assert_eq!(
-        (gap.kind.as_deref(), &gap.json()["reason"]),
-        (Some("gap"), &"dropped".into())
-    );
+    assert_eq!((gap.kind.as_deref(), &gap.json()["reason"]), (Some("gap"), &"dropped".into()));
     assert_eq!(hints, delivered, "what was counted as delivered");
 }

@@ -51,11 +51,7 @@ fn a_cursor_wins_over_last() {
     hub.publish_numbers("news", 5);
     session.take(4);
 
-    let mut back = hub
-        .subscription(&["news"])
-        .query("last", "5")
-        .last_event_id(&session.cursor)
-        .open();
+    let mut back = hub.subscription(&["news"]).query("last", "5").last_event_id(&session.cursor).open();
 
     assert_eq!(back.event().data, "5");
 }
@@ -73,10 +69,7 @@ fn a_cursor_may_come_by_any_of_its_names() {
         assert!(back.resumed, "{name}");
         assert_eq!(back.data(2), ["2", "3"], "{name}");
     }
-    let mut back = hub
-        .subscription(&[])
-        .path(&format!("/topics/news/events?cursor={}", encode(cursor)))
-        .open();
+    let mut back = hub.subscription(&[]).path(&format!("/topics/news/events?cursor={}", encode(cursor))).open();
     assert_eq!(back.data(2), ["2", "3"], "by path");
 }
 
@@ -89,11 +82,7 @@ fn the_header_wins_over_the_query() {
     let (older, newer) = (events[0].id(), events[1].id());
 
     // An EventSource keeps the query of its first connection and adds the header when it comes back.
-    let mut back = hub
-        .subscription(&["news"])
-        .query("lastEventId", older)
-        .last_event_id(newer)
-        .open();
+    let mut back = hub.subscription(&["news"]).query("lastEventId", older).last_event_id(newer).open();
 
     assert_eq!(back.event().data, "3");
 }

@@ -69,9 +69,7 @@ pub(super) enum SubscribeError {
 }
 
 fn parse_cursor(text: &str) -> Result<String, &'static str> {
-    HeaderValue::try_from(text)
-        .map(|_| text.to_owned())
-        .map_err(|_| "must be visible ASCII")
+    HeaderValue::try_from(text).map(|_| text.to_owned()).map_err(|_| "must be visible ASCII")
 }
 
 /// Prints events until there are enough of them, the hub says that it is over, or a signal comes.
@@ -92,10 +90,7 @@ pub(super) fn run(mut args: SubscribeArgs) -> Result<(), SubscribeError> {
         args,
     };
     while let Next::Reconnect(reason, asked) = tail.once()? {
-        let wait = tail
-            .backoff
-            .next(tail.retry, RETRY_MOST)
-            .max(asked.unwrap_or_default().min(RETRY_ASKED_MOST));
+        let wait = tail.backoff.next(tail.retry, RETRY_MOST).max(asked.unwrap_or_default().min(RETRY_ASKED_MOST));
         note(&format!("{reason}; reconnecting in {:.1} s", wait.as_secs_f64()));
         thread::sleep(wait);
     }
@@ -135,9 +130,7 @@ impl Tail {
         };
         match response.status().as_u16() {
             200 if is_stream(&response) => self.follow(response.into_body().into_reader()),
-            200 => Err(SubscribeError::Refused(
-                "the answer is not an event stream; is this a hub?".into(),
-            )),
+            200 => Err(SubscribeError::Refused("the answer is not an event stream; is this a hub?".into())),
             204 => {
                 note("the hub has nothing more for this session");
                 Ok(Next::Stop)
@@ -234,10 +227,7 @@ impl Tail {
 }
 
 fn is_stream(response: &Response<Body>) -> bool {
-    response
-        .body()
-        .mime_type()
-        .is_some_and(|mime| mime.eq_ignore_ascii_case("text/event-stream"))
+    response.body().mime_type().is_some_and(|mime| mime.eq_ignore_ascii_case("text/event-stream"))
 }
 
 fn connected(data: &str) -> String {
@@ -250,10 +240,7 @@ fn connected(data: &str) -> String {
     }
 
     let Connected { session, node, resumed } = serde_json::from_str(data).unwrap_or_default();
-    format!(
-        "connected to node {node} as session {session}{}",
-        if resumed { ", resumed" } else { "" }
-    )
+    format!("connected to node {node} as session {session}{}", if resumed { ", resumed" } else { "" })
 }
 
 fn gap(data: &str) -> String {
@@ -265,11 +252,7 @@ fn gap(data: &str) -> String {
     }
 
     let Gap { reason, topics } = serde_json::from_str(data).unwrap_or_default();
-    let of = if topics.is_empty() {
-        String::new()
-    } else {
-        format!(" of {}", topics.join(", "))
-    };
+    let of = if topics.is_empty() { String::new() } else { format!(" of {}", topics.join(", ")) };
     format!("gap: events{of} were lost ({reason})")
 }
 
@@ -283,10 +266,7 @@ fn close(data: &str) -> Next {
 
     impl Default for Close {
         fn default() -> Self {
-            Self {
-                reason: String::new(),
-                reconnect: true,
-            }
+            Self { reason: String::new(), reconnect: true }
         }
     }
 

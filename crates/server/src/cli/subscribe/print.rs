@@ -25,11 +25,7 @@ impl Printer {
 
     /// Writes one event, and gives it to the reader at once.
     pub(super) fn print(&self, message: &Message) -> io::Result<()> {
-        let line = if self.json {
-            json_line(message)
-        } else {
-            human_line(message)
-        };
+        let line = if self.json { json_line(message) } else { human_line(message) };
         let _line = OUTPUT.lock().unwrap_or_else(PoisonError::into_inner);
         let mut stdout = io::stdout().lock();
         stdout.write_all(line.as_bytes())?;
@@ -51,22 +47,13 @@ fn json_line(message: &Message) -> String {
         data: &'a str,
     }
 
-    let line = Line {
-        id: message.id.as_deref(),
-        event: message.event.as_deref(),
-        data: &message.data,
-    };
+    let line = Line { id: message.id.as_deref(), event: message.event.as_deref(), data: &message.data };
     serde_json::to_string(&line).expect("strings are always JSON") + "\n"
 }
 
 fn human_line(message: &Message) -> String {
     let part = |part: &Option<String>| part.as_deref().map_or_else(|| "-".into(), printable);
-    format!(
-        "{} {} {}\n",
-        part(&message.id),
-        part(&message.event),
-        printable(&message.data)
-    )
+    format!("{} {} {}\n", part(&message.id), part(&message.event), printable(&message.data))
 }
 
 /// Control characters spelled out: whoever publishes must not steer the subscriber's terminal.
@@ -88,15 +75,8 @@ mod tests {
 
     #[test]
     fn lines() {
-        let message = Message {
-            id: Some("1-0".into()),
-            event: None,
-            data: "a\n\u{1b}[31m\tü \"x\"".into(),
-        };
+        let message = Message { id: Some("1-0".into()), event: None, data: "a\n\u{1b}[31m\tü \"x\"".into() };
         assert_eq!(human_line(&message), "1-0 - a\\n\\u{1b}[31m\tü \"x\"\n");
-        assert_eq!(
-            json_line(&message),
-            "{\"id\":\"1-0\",\"event\":null,\"data\":\"a\\n\\u001b[31m\\tü \\\"x\\\"\"}\n"
-        );
+        assert_eq!(json_line(&message), "{\"id\":\"1-0\",\"event\":null,\"data\":\"a\\n\\u001b[31m\\tü \\\"x\\\"\"}\n");
     }
 }

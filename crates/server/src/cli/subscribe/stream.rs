@@ -80,11 +80,7 @@ impl<R: Read> EventStream<R> {
                 return Ok(Some(item));
             }
             let unread = self.buffer.len();
-            match self
-                .decoder
-                .decode(&mut self.buffer)
-                .map_err(|_| StreamError::Malformed)?
-            {
+            match self.decoder.decode(&mut self.buffer).map_err(|_| StreamError::Malformed)? {
                 Some(Event::Comment(_)) => self.after_comment = true,
                 Some(Event::Retry(retry)) => {
                     self.after_comment = false;
@@ -111,11 +107,7 @@ impl<R: Read> EventStream<R> {
             // The decoder does not tell a block without data from one with empty data; the hub's checkpoints have a
             // comment in them and its events never do.
             (Some(id), None) if with_comment && message.data.is_empty() => Item::Checkpoint(id),
-            (id, event) => Item::Message(Message {
-                id,
-                event: event.map(String::from),
-                data: message.data.into(),
-            }),
+            (id, event) => Item::Message(Message { id, event: event.map(String::from), data: message.data.into() }),
         };
         match message.retry {
             Some(retry) => {
@@ -170,11 +162,7 @@ mod tests {
 
     fn message(id: &str, event: Option<&str>, data: &str) -> Item {
         let id = (!id.is_empty()).then(|| id.to_owned());
-        Item::Message(Message {
-            id,
-            event: event.map(str::to_owned),
-            data: data.to_owned(),
-        })
+        Item::Message(Message { id, event: event.map(str::to_owned), data: data.to_owned() })
     }
 
     #[test]
