@@ -238,6 +238,11 @@ impl Worker {
         &self.hub
     }
 
+    #[cfg(feature = "faults")]
+    pub(crate) fn rooms(&self) -> &Addr<Rooms> {
+        &self.rooms
+    }
+
     /// Starts a session, whose frames the stream gives.
     #[must_use]
     pub fn subscribe(&self, spec: SessionSpec) -> SessionStream {

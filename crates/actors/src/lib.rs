@@ -15,6 +15,8 @@
 
 mod bridge;
 mod fatal;
+#[cfg(feature = "faults")]
+mod faults;
 mod history;
 mod hub;
 mod local;
@@ -27,6 +29,8 @@ mod session;
 mod stream;
 
 pub use bridge::Bridge;
+#[cfg(feature = "faults")]
+pub use faults::Panic;
 pub use history::History;
 pub use hub::{Hub, PublishError, Worker};
 pub use options::{Options, Policies};
