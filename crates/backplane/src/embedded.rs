@@ -33,9 +33,7 @@ struct State {
 
 impl fmt::Debug for Embedded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Embedded")
-            .field("partitions", &self.partitions)
-            .finish_non_exhaustive()
+        f.debug_struct("Embedded").field("partitions", &self.partitions).finish_non_exhaustive()
     }
 }
 
@@ -46,20 +44,8 @@ impl Embedded {
         let (sender, receiver) = signals(signal_bytes_max);
         let partitions = options.partitions;
         let store = Store::new(options, clock());
-        let state = State {
-            store,
-            followed: std::collections::HashSet::new(),
-            index: SelectorIndex::default(),
-        };
-        (
-            Self {
-                partitions,
-                clock,
-                sender,
-                state: Mutex::new(state),
-            },
-            receiver,
-        )
+        let state = State { store, followed: std::collections::HashSet::new(), index: SelectorIndex::default() };
+        (Self { partitions, clock, sender, state: Mutex::new(state) }, receiver)
     }
 
     /// A panic in here is a panic of the bridge, which ends the process: no state is used after one.
@@ -80,10 +66,7 @@ impl Backplane for Embedded {
 
     fn publish(&self, events: Vec<NewEvent>) -> Answer<'_, Vec<Result<Published, BackplaneError>>> {
         Box::pin(async move {
-            let bytes = events
-                .iter()
-                .map(|event| event.data.len() + size_of::<NewEvent>())
-                .sum();
+            let bytes = events.iter().map(|event| event.data.len() + size_of::<NewEvent>()).sum();
             let reserved = match self.sender.reserve(bytes).await {
                 Ok(reserved) => reserved,
                 Err(error) => return events.iter().map(|_| Err(error.clone())).collect(),
@@ -96,10 +79,7 @@ impl Backplane for Embedded {
                 let stored = store.publish(event, now);
                 let duplicate = stored.event.is_none();
                 followed.extend(stored.event.filter(|event| index.any(event.topic())));
-                Ok(Published {
-                    id: stored.id,
-                    duplicate,
-                })
+                Ok(Published { id: stored.id, duplicate })
             };
             let published = events.into_iter().map(&mut publish).collect();
             // Sent under the lock: the order of the signals is the order of the ids.
@@ -120,10 +100,7 @@ impl Backplane for Embedded {
                     index.insert(selector, ());
                 }
             }
-            reserved.send(Signal::Joined {
-                selectors,
-                heads: store.heads(),
-            });
+            reserved.send(Signal::Joined { selectors, heads: store.heads() });
             Ok(())
         })
     }

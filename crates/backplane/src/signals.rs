@@ -35,14 +35,7 @@ pub fn signals(bytes_max: usize) -> (SignalSender, Signals) {
     let (sender, receiver) = mpsc::channel(SIGNALS_MAX);
     let bytes_max = u32::try_from(bytes_max).unwrap_or(u32::MAX);
     let budget = Arc::new(Semaphore::new(bytes_max as usize));
-    (
-        SignalSender {
-            sender,
-            budget,
-            bytes_max,
-        },
-        Signals { receiver },
-    )
+    (SignalSender { sender, budget, bytes_max }, Signals { receiver })
 }
 
 /// The backplane's end.
@@ -84,10 +77,7 @@ impl SignalSender {
 impl Reserved<'_> {
     /// Sends; never waits.
     pub fn send(self, signal: Signal) {
-        self.place.send(Waiting {
-            signal,
-            _bytes: self.bytes,
-        });
+        self.place.send(Waiting { signal, _bytes: self.bytes });
     }
 }
 
@@ -106,8 +96,6 @@ impl Signals {
     /// The same for a hand-written future.
     pub fn poll_next(&mut self, cx: &mut Context<'_>, max: usize) -> Poll<Vec<Signal>> {
         let mut waiting = Vec::new();
-        self.receiver
-            .poll_recv_many(cx, &mut waiting, max)
-            .map(|_| waiting.into_iter().map(|one| one.signal).collect())
+        self.receiver.poll_recv_many(cx, &mut waiting, max).map(|_| waiting.into_iter().map(|one| one.signal).collect())
     }
 }

@@ -3,6 +3,7 @@
 
 use std::{
     future::poll_fn,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -17,7 +18,7 @@ use towncrier_backplane::{
     contract_tests,
 };
 use towncrier_core::store::{Options, Retention};
-use towncrier_wire::{EventId, Name, NewEvent, Partitions, Selector, Topic};
+use towncrier_wire::{EventId, Heads, Name, NewEvent, Partitions, Selector, Topic};
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -26,21 +27,9 @@ struct InMemory;
 impl Harness for InMemory {
     async fn start(&self, setup: Setup) -> (Arc<dyn Backplane>, Signals) {
         let age_ms = u64::try_from(setup.history_age.as_millis()).expect("an age");
-        let retention = Retention {
-            events: setup.history_events,
-            age_ms,
-        };
-        let options = Options {
-            partitions: setup.partitions,
-            retention,
-            ..options()
-        };
-        let now = || {
-            SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .expect("after 1970")
-                .as_millis()
-        };
+        let retention = Retention { events: setup.history_events, age_ms };
+        let options = Options { partitions: setup.partitions, retention, ..options() };
+        let now = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
         let clock: Clock = Arc::new(move || u64::try_from(now()).expect("a time"));
         let (backplane, signals) = Embedded::new(options, setup.signal_bytes_max, clock);
         (Arc::new(backplane), signals)
@@ -86,7 +75,7 @@ mod budget {
         assert_eq!(stored(&hub, "a").await, 1, "what waits is not stored");
 
         assert_eq!(told(&mut signals).await.len(), 1);
-        assert!(waiting.await[0].is_ok());
+        assert!(at_once(waiting).await[0].is_ok());
         assert_eq!(told(&mut signals).await.len(), 1);
         assert_eq!(stored(&hub, "a").await, 2);
     }
@@ -97,16 +86,16 @@ mod budget {
         follow_all(&hub, &mut signals).await;
         let batch = || (0..3).map(|_| event("a", &"x".repeat(BUDGET))).collect();
 
-        assert!(hub.publish(batch()).await.iter().all(Result::is_ok));
+        assert!(at_once(hub.publish(batch())).await.iter().all(Result::is_ok));
         let mut waiting = hub.publish(vec![event("a", "")]);
         assert!(is_pending(&mut waiting).await, "even the smallest event has to wait");
         assert_eq!(told(&mut signals).await.len(), 3);
-        assert!(waiting.await[0].is_ok());
+        assert!(at_once(waiting).await[0].is_ok());
 
         let mut waiting = hub.publish(batch());
         assert!(is_pending(&mut waiting).await, "it needs all of the budget");
         assert_eq!(told(&mut signals).await.len(), 1);
-        assert!(waiting.await.iter().all(Result::is_ok));
+        assert!(at_once(waiting).await.iter().all(Result::is_ok));
     }
 
     #[tokio::test]
@@ -117,11 +106,11 @@ mod budget {
         let mut waiting = hub.publish(vec![event("a", "waits")]);
         assert!(is_pending(&mut waiting).await);
 
-        hub.join(vec![selector("b")]).await.unwrap();
-        hub.announce().await.unwrap();
+        at_once(hub.join(vec![selector("b")])).await.unwrap();
+        at_once(hub.announce()).await.unwrap();
 
         assert!(matches!(
-            signals.next(10).await[..],
+            at_once(signals.next(10)).await[..],
             [Signal::Events(_), Signal::Joined { .. }, Signal::Heads(_)]
         ));
     }
@@ -132,10 +121,7 @@ mod budget {
         for _ in 0..10 {
             publish(&hub, event("a", &"x".repeat(BUDGET))).await;
         }
-        let large = || NewEvent {
-            data: "x".repeat(BUDGET).into(),
-            ..keyed("a", "k")
-        };
+        let large = || NewEvent { data: "x".repeat(BUDGET).into(), ..keyed("a", "k") };
         publish(&hub, large()).await;
         follow_all(&hub, &mut signals).await;
         for _ in 0..10 {
@@ -164,14 +150,11 @@ mod budget {
         let (hub, signals, _) = hub(options(), BUDGET);
         drop(signals);
 
-        let answers = hub.publish(vec![event("a", "x"), event("b", "x")]).await;
-        assert_eq!(
-            answers,
-            [Err(BackplaneError::Unavailable), Err(BackplaneError::Unavailable)]
-        );
+        let answers = at_once(hub.publish(vec![event("a", "x"), event("b", "x")])).await;
+        assert_eq!(answers, [Err(BackplaneError::Unavailable), Err(BackplaneError::Unavailable)]);
         assert_eq!(stored(&hub, "a").await, 0);
-        assert_eq!(hub.join(vec![selector("a")]).await, Err(BackplaneError::Unavailable));
-        assert_eq!(hub.announce().await, Err(BackplaneError::Unavailable));
+        assert_eq!(at_once(hub.join(vec![selector("a")])).await, Err(BackplaneError::Unavailable));
+        assert_eq!(at_once(hub.announce()).await, Err(BackplaneError::Unavailable));
     }
 }
 
@@ -194,16 +177,7 @@ mod clock {
 
         let id = |ms, seq| EventId::new(START_MS + ms, seq).unwrap();
         // The floor is the first id of the first millisecond.
-        let expected = [
-            id(0, 1),
-            id(0, 2),
-            id(5, 0),
-            id(5, 1),
-            id(5, 2),
-            id(5, 3),
-            id(5, 4),
-            id(6, 0),
-        ];
+        let expected = [id(0, 1), id(0, 2), id(5, 0), id(5, 1), id(5, 2), id(5, 3), id(5, 4), id(6, 0)];
         assert_eq!(published, expected);
         let read = hub.read(topic("a"), EventId::ZERO, 100).await.unwrap();
         assert_eq!(read.events.iter().map(|event| event.id()).collect::<Vec<_>>(), expected);
@@ -225,10 +199,7 @@ mod clock {
 
     #[tokio::test]
     async fn an_event_is_kept_for_just_its_age() {
-        let retention = Retention {
-            events: 10,
-            age_ms: 1000,
-        };
+        let retention = Retention { events: 10, age_ms: 1000 };
         let (hub, _signals, now) = hub(Options { retention, ..options() }, usize::MAX);
         let id = publish(&hub, event("a", "x")).await.id;
 
@@ -241,10 +212,7 @@ mod clock {
 
     #[tokio::test]
     async fn clearing_does_not_count_what_has_expired() {
-        let retention = Retention {
-            events: 10,
-            age_ms: 1000,
-        };
+        let retention = Retention { events: 10, age_ms: 1000 };
         let (hub, _signals, now) = hub(Options { retention, ..options() }, usize::MAX);
         publish(&hub, event("a", "x")).await;
         now.store(START_MS + 600, Ordering::Relaxed);
@@ -256,44 +224,20 @@ mod clock {
 
     #[tokio::test]
     async fn a_key_is_forgotten_at_its_age() {
-        let (hub, _signals, now) = hub(
-            Options {
-                idempotency_age_ms: 1000,
-                ..options()
-            },
-            usize::MAX,
-        );
+        let (hub, _signals, now) = hub(Options { idempotency_age_ms: 1000, ..options() }, usize::MAX);
         let first = publish(&hub, keyed("a", "k")).await.id;
 
         now.store(START_MS + 999, Ordering::Relaxed);
-        assert_eq!(
-            publish(&hub, keyed("a", "k")).await,
-            Published {
-                id: first,
-                duplicate: true
-            }
-        );
+        assert_eq!(publish(&hub, keyed("a", "k")).await, Published { id: first, duplicate: true });
         now.store(START_MS + 1000, Ordering::Relaxed);
         let second = publish(&hub, keyed("a", "k")).await;
         assert!(!second.duplicate && second.id > first);
-        assert_eq!(
-            publish(&hub, keyed("a", "k")).await,
-            Published {
-                id: second.id,
-                duplicate: true
-            }
-        );
+        assert_eq!(publish(&hub, keyed("a", "k")).await, Published { id: second.id, duplicate: true });
     }
 
     #[tokio::test]
     async fn a_topic_that_is_forgotten_raises_the_floor() {
-        let (hub, _signals, now) = hub(
-            Options {
-                topics_max: 2,
-                ..options()
-            },
-            usize::MAX,
-        );
+        let (hub, _signals, now) = hub(Options { topics_max: 2, ..options() }, usize::MAX);
         let first = publish(&hub, event("a", "x")).await.id;
         let start = hub.floors().await.unwrap()[0];
         for name in ["b", "c"] {
@@ -314,10 +258,7 @@ mod clock {
 fn options() -> Options {
     Options {
         partitions: Partitions::ONE,
-        retention: Retention {
-            events: 1000,
-            age_ms: HOUR_MS,
-        },
+        retention: Retention { events: 1000, age_ms: HOUR_MS },
         namespaces: Vec::new(),
         bytes_max: 1 << 30,
         topics_max: 1 << 20,
@@ -330,29 +271,27 @@ fn options() -> Options {
 fn hub(options: Options, signal_bytes_max: usize) -> (Embedded, Signals, Arc<AtomicU64>) {
     let now = Arc::new(AtomicU64::new(1_795_161_600_000));
     let clock = now.clone();
-    let (hub, signals) = Embedded::new(
-        options,
-        signal_bytes_max,
-        Arc::new(move || clock.load(Ordering::Relaxed)),
-    );
+    let (hub, signals) = Embedded::new(options, signal_bytes_max, Arc::new(move || clock.load(Ordering::Relaxed)));
     (hub, signals, now)
 }
 
-async fn follow_all(hub: &Embedded, signals: &mut Signals) -> towncrier_wire::Heads {
-    hub.join(vec![selector("**")]).await.unwrap();
-    let signals = signals.next(1).await;
-    let [Signal::Joined { heads, .. }] = &signals[..] else {
-        panic!("an answer to the join, not {signals:?}")
-    };
+/// What a future gives at once; a test that waited could wait for ever.
+async fn at_once<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    let polled = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
+    let Poll::Ready(answer) = polled else { panic!("it has to wait") };
+    answer
+}
+
+async fn follow_all(hub: &Embedded, signals: &mut Signals) -> Heads {
+    at_once(hub.join(vec![selector("**")])).await.unwrap();
+    let signals = at_once(signals.next(1)).await;
+    let [Signal::Joined { heads, .. }] = &signals[..] else { panic!("an answer to the join, not {signals:?}") };
     *heads
 }
 
 async fn publish(hub: &Embedded, event: NewEvent) -> Published {
-    let mut publish = hub.publish(vec![event]);
-    let Poll::Ready(answers) = poll_fn(|cx| Poll::Ready(publish.as_mut().poll(cx))).await else {
-        panic!("a publish for which there is room does not wait");
-    };
-    answers[0].clone().unwrap()
+    at_once(hub.publish(vec![event])).await[0].clone().unwrap()
 }
 
 async fn is_pending<T>(answer: &mut Answer<'_, T>) -> bool {
@@ -361,10 +300,8 @@ async fn is_pending<T>(answer: &mut Answer<'_, T>) -> bool {
 
 /// The data of the events of one signal.
 async fn told(signals: &mut Signals) -> Vec<String> {
-    let signals = signals.next(1).await;
-    let [Signal::Events(events)] = &signals[..] else {
-        panic!("events, not {signals:?}")
-    };
+    let signals = at_once(signals.next(1)).await;
+    let [Signal::Events(events)] = &signals[..] else { panic!("events, not {signals:?}") };
     events.iter().map(|event| event.data().to_owned()).collect()
 }
 
@@ -381,17 +318,9 @@ fn selector(text: &str) -> Selector {
 }
 
 fn event(name: &str, data: &str) -> NewEvent {
-    NewEvent {
-        topic: topic(name),
-        event_type: None,
-        data: data.into(),
-        idempotency_key: None,
-    }
+    NewEvent { topic: topic(name), event_type: None, data: data.into(), idempotency_key: None }
 }
 
 fn keyed(name: &str, key: &str) -> NewEvent {
-    NewEvent {
-        idempotency_key: Some(Name::new(key).unwrap()),
-        ..event(name, "x")
-    }
+    NewEvent { idempotency_key: Some(Name::new(key).unwrap()), ..event(name, "x") }
 }

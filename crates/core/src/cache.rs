@@ -102,7 +102,9 @@ impl Cache {
 
     /// Events that fit the selector are no longer fed, unless another selector wants them.
     pub fn unfollow(&mut self, selector: &Selector) {
-        let Some(key) = self.followed.remove(selector) else { return };
+        let Some(key) = self.followed.remove(selector) else {
+            return;
+        };
         self.since.remove(key);
         self.index.remove(selector, key);
         let orphans: Vec<_> = match selector {
@@ -147,8 +149,11 @@ impl Cache {
         let (events, bytes) = (cached.ring.len(), cached.ring.bytes());
         let newest = cached.ring.floor();
         cached.ring.backfill(after, read);
-        if cached.ring.len() > events {
+        if cached.ring.floor() < newest {
             self.queue.push(newest, topic.clone());
+        } else if cached.ring.is_empty() {
+            self.remove(topic);
+            return;
         }
         cached.lost = cached.lost.max(read.trimmed);
         self.events = self.events + cached.ring.len() - events;
@@ -158,10 +163,7 @@ impl Cache {
 
     /// Lets go of a topic's events, because the backplane did.
     pub fn clear(&mut self, topic: &Topic) {
-        if let Some(cached) = self.rings.get_mut(topic) {
-            self.bytes -= cached.ring.bytes();
-            self.events -= cached.ring.clear();
-        }
+        self.forget(topic);
     }
 
     /// What is known for a request, and what must be asked for.
@@ -234,22 +236,33 @@ impl Cache {
     }
 
     fn bound(&mut self) {
-        let rings = &mut self.rings;
-        while self.bytes > self.options.bytes_max || rings.len() > self.options.topics_max {
-            let live = |id: EventId, topic: &Topic| rings.get(topic).is_some_and(|cached| cached.ring.floor() < id);
-            let Some((_, topic)) = self.queue.front(live) else { break };
-            let Some(cached) = rings.get_mut(&topic) else { break };
-            let Some(event) = cached.ring.pop() else { break };
-            self.bytes -= event.cost();
-            self.events -= 1;
-            if cached.ring.is_empty() && rings.len() > self.options.topics_max {
-                let forgotten = &mut self.forgotten[self.options.partitions.of(&topic).index()];
-                *forgotten = event.id().max(*forgotten);
-                rings.remove(&topic);
-                self.names.remove(&topic);
+        while self.bytes > self.options.bytes_max || self.rings.len() > self.options.topics_max {
+            let rings = &self.rings;
+            let Some((_, topic)) = self.queue.front(|id, topic| is_live(rings, id, topic)) else {
+                break;
+            };
+            let Some(cached) = self.rings.get_mut(&topic) else {
+                break;
+            };
+            if let Some(event) = cached.ring.pop() {
+                self.bytes -= event.cost();
+                self.events -= 1;
+            }
+            if cached.ring.is_empty() {
+                self.forget(&topic);
             }
         }
-        self.queue.compact(self.events, |id, topic| rings.get(topic).is_some_and(|cached| cached.ring.floor() < id));
+        let rings = &self.rings;
+        self.queue.compact(rings.len() + self.events, |id, topic| is_live(rings, id, topic));
+    }
+
+    /// Lets go of a ring whose topic is still followed.
+    fn forget(&mut self, topic: &Topic) {
+        if let Some(last) = self.rings.get(topic).map(|cached| cached.ring.last()) {
+            let forgotten = &mut self.forgotten[self.options.partitions.of(topic).index()];
+            *forgotten = last.max(*forgotten);
+            self.remove(topic);
+        }
     }
 
     fn remove(&mut self, topic: &Topic) {
@@ -259,4 +272,9 @@ impl Cache {
             self.names.remove(topic);
         }
     }
+}
+
+/// Whether a place in the queue still stands for something: an event, or what a ring without events knows.
+fn is_live(rings: &HashMap<Topic, Cached>, id: EventId, topic: &Topic) -> bool {
+    rings.get(topic).is_some_and(|cached| cached.ring.floor() < id)
 }

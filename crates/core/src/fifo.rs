@@ -1,4 +1,5 @@
-//! The order in which retained events came, over many topics, without a tree that each publish would have to touch.
+//! The order in which events came or topics became empty, over many topics, without a tree that each publish would have
+//! to touch.
 
 use std::collections::VecDeque;
 
@@ -7,8 +8,8 @@ use towncrier_wire::{EventId, Topic};
 /// How many stale entries are borne beyond as many as there are live ones.
 const SLACK: usize = 1024;
 
-/// Events in order of id. Those that their ring let go of stay as stale entries until they are met or outnumber the rest,
-/// so that every operation costs O(1) on average.
+/// What came first is in front. What its ring has let go of stays as a stale entry until it is met or stale ones outnumber
+/// the rest, so that every operation costs O(1) on average.
 #[derive(Debug, Default)]
 pub(crate) struct Fifo {
     queue: VecDeque<(EventId, Topic)>,

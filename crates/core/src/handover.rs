@@ -249,7 +249,9 @@ impl Handover {
         let mut gaps = Vec::new();
         for partition in self.partitions.iter() {
             let index = partition.index();
-            let Some((_, floor)) = page.floors.iter().find(|(of, _)| *of == index) else { continue };
+            let Some((_, floor)) = page.floors.iter().find(|(of, _)| *of == index) else {
+                continue;
+            };
             if self.told_floors[index] >= *floor {
                 continue;
             }

@@ -145,7 +145,9 @@ mod tests {
     use super::*;
 
     fn topic() -> impl Strategy<Value = String> {
-        prop::collection::vec("[ab]?", 1..5).prop_map(|segments| segments.join("/")).prop_filter("a name", |t| !t.is_empty())
+        prop::collection::vec("[ab]?", 1..5)
+            .prop_map(|segments| segments.join("/"))
+            .prop_filter("a name", |t| !t.is_empty())
     }
 
     fn selector() -> impl Strategy<Value = Selector> {

@@ -180,7 +180,9 @@ impl<T> Outbox<T> {
     /// The next frames of a member.
     pub fn next(&mut self, key: usize) -> Next {
         let tail = self.tail();
-        let Some(member) = self.members.get_mut(key) else { return Next::Nothing };
+        let Some(member) = self.members.get_mut(key) else {
+            return Next::Nothing;
+        };
         match &mut member.reads {
             Reads::Batch(at) if *at == tail => Next::Nothing,
             Reads::Batch(at) => {
@@ -246,7 +248,9 @@ impl<T> Outbox<T> {
     /// it reads again.
     pub fn conflate(&mut self, key: usize, bytes_max: usize, stalled_at: impl FnOnce(&[&Arc<Event>]) -> Cursor) {
         self.seal();
-        let Some(Member { reads, stalled, .. }) = self.members.get_mut(key) else { return };
+        let Some(Member { reads, stalled, .. }) = self.members.get_mut(key) else {
+            return;
+        };
         let Reads::Batch(at) = *reads else { return };
         let skipped = (at - self.first) as usize;
         let mut number = self.next_event - self.events as u64;

@@ -105,7 +105,9 @@ impl Request {
         let mut bytes = 0;
         let bounded = !matches!(self.from, From::Last(_));
         while let Some(Reverse((id, index))) = merge.pop() {
-            let Some((event, rest)) = sources[index].split_first() else { continue };
+            let Some((event, rest)) = sources[index].split_first() else {
+                continue;
+            };
             let full = page.events.len() == REPLAY_PAGE_EVENTS_MAX
                 || (!page.events.is_empty() && bytes + event.frame().len() > REPLAY_PAGE_BYTES_MAX);
             if id > cut || (bounded && full) {

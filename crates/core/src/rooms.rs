@@ -78,11 +78,28 @@ struct Cohort<T> {
     dirty: bool,
 }
 
+/// A selector that is joined at the bridge once more, and which of the answers is the one to that.
+#[derive(Debug, Clone)]
+pub struct Again {
+    selector: Selector,
+    answer: u64,
+}
+
+impl Again {
+    /// What to join.
+    #[must_use]
+    pub fn selector(&self) -> &Selector {
+        &self.selector
+    }
+}
+
 /// Why a selector is joined at the bridge.
 #[derive(Debug)]
 struct Wanted {
     cohorts: Vec<CohortId>,
-    joined: bool,
+    /// How many joins were asked for, and answered.
+    asked: u64,
+    answered: u64,
     /// When it was last needed, in ms, if no cohort needs it now.
     idle_since: Option<u64>,
 }
@@ -136,19 +153,18 @@ impl<T> Rooms<T> {
         }
         let outbox = Outbox::new(key.policy.slow == Slow::Conflate);
         let touched = key.selectors.touched(self.partitions);
-        let cohort =
-            Cohort { key: key.clone(), touched, missing: 0, subscriptions: 1, outbox, stamp: 0, dirty: false };
+        let cohort = Cohort { key: key.clone(), touched, missing: 0, subscriptions: 1, outbox, stamp: 0, dirty: false };
         let id = CohortId(self.cohorts.insert(cohort));
         let mut to_join = Vec::new();
         for selector in &key.selectors {
             self.index.insert(selector, id);
             let wanted = self.wanted.entry(selector.clone()).or_insert_with(|| {
                 to_join.push(selector.clone());
-                Wanted { cohorts: Vec::new(), joined: false, idle_since: None }
+                Wanted { cohorts: Vec::new(), asked: 1, answered: 0, idle_since: None }
             });
             wanted.cohorts.push(id);
             wanted.idle_since = None;
-            if !wanted.joined {
+            if wanted.answered == 0 {
                 self.cohorts[id.0].missing += 1;
             }
         }
@@ -158,7 +174,9 @@ impl<T> Rooms<T> {
 
     /// Takes a subscription away, at `now_ms`; its members must have detached.
     pub fn unsubscribe(&mut self, id: CohortId, now_ms: u64) {
-        let Some(cohort) = self.cohorts.get_mut(id.0) else { return };
+        let Some(cohort) = self.cohorts.get_mut(id.0) else {
+            return;
+        };
         cohort.subscriptions -= 1;
         if cohort.subscriptions > 0 {
             return;
@@ -177,17 +195,40 @@ impl<T> Rooms<T> {
         }
     }
 
-    /// Selectors that nobody has needed since `before_ms`: they must now be left at the bridge.
+    /// Selectors that nobody has needed since `before_ms`: they must now be left at the bridge. One of which an answer is
+    /// under way stays: after a leave and a new join that answer would be mistaken for the new one's.
     pub fn leave_idle(&mut self, before_ms: u64) -> Vec<Selector> {
-        let idle = |wanted: &Wanted| wanted.joined && wanted.idle_since.is_some_and(|since| since <= before_ms);
+        let idle = |wanted: &Wanted| {
+            wanted.answered == wanted.asked && wanted.idle_since.is_some_and(|since| since <= before_ms)
+        };
         self.wanted.extract_if(|_, wanted| idle(wanted)).map(|(selector, _)| selector).collect()
+    }
+
+    /// Asks for one more join of a cohort, for a session whose cursor is ahead of this worker: as answers and deliveries
+    /// come in one order, everything that was published before has come when it is answered. The bridge must answer each
+    /// join, and in their order.
+    pub fn join_again(&mut self, id: CohortId) -> Option<Again> {
+        let selector = self.cohorts.get(id.0)?.key.selectors.iter().next()?;
+        let wanted = self.wanted.get_mut(selector)?;
+        wanted.asked += 1;
+        Some(Again { selector: selector.clone(), answer: wanted.asked })
+    }
+
+    /// Whether such a join was answered.
+    #[must_use]
+    pub fn is_answered(&self, again: &Again) -> bool {
+        self.wanted.get(&again.selector).is_none_or(|wanted| wanted.answered >= again.answer)
     }
 
     /// Takes the bridge's answer to a join. Gives the cohorts whose members may now attach.
     pub fn joined(&mut self, selector: &Selector, heads: &Heads) -> Vec<CohortId> {
         self.advance(heads);
-        let Some(wanted) = self.wanted.get_mut(selector) else { return Vec::new() };
-        if std::mem::replace(&mut wanted.joined, true) {
+        let Some(wanted) = self.wanted.get_mut(selector) else {
+            return Vec::new();
+        };
+        let joined = wanted.answered > 0;
+        wanted.answered = wanted.asked.min(wanted.answered + 1);
+        if joined {
             return Vec::new();
         }
         let mut ready = Vec::new();
@@ -281,7 +322,9 @@ impl<T> Rooms<T> {
 
     /// Members of a cohort that have fallen too far behind, each told once.
     pub fn lagging(&mut self, id: CohortId) -> Vec<Lagging> {
-        let Some(cohort) = self.cohorts.get_mut(id.0) else { return Vec::new() };
+        let Some(cohort) = self.cohorts.get_mut(id.0) else {
+            return Vec::new();
+        };
         let policy = cohort.key.policy;
         let bound = LagBound { bytes: policy.lag_bytes, events: policy.lag_events };
         let lagging = cohort.outbox.lagging(bound);

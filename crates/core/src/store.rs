@@ -106,7 +106,7 @@ pub struct Store {
     names: BTreeSet<Topic>,
     classes: Vec<Class>,
     /// Topics that became empty, with their newest id at that time.
-    tombs: VecDeque<(Topic, EventId)>,
+    tombs: Fifo,
     keys: HashMap<(Topic, Name), EventId>,
     key_queue: VecDeque<(u64, Topic, Name)>,
     events: usize,
@@ -126,7 +126,7 @@ impl Store {
             topics: HashMap::new(),
             names: BTreeSet::new(),
             classes,
-            tombs: VecDeque::new(),
+            tombs: Fifo::default(),
             keys: HashMap::new(),
             key_queue: VecDeque::new(),
             events: 0,
@@ -180,7 +180,11 @@ impl Store {
         self.classes[class].live += 1;
         self.classes[class].queue.push(id, new.topic);
         if let Some(key) = key {
-            self.key_queue.push_back((now_ms.saturating_add(self.options.idempotency_age_ms), key.0.clone(), key.1.clone()));
+            self.key_queue.push_back((
+                now_ms.saturating_add(self.options.idempotency_age_ms),
+                key.0.clone(),
+                key.1.clone(),
+            ));
             self.keys.insert(key, id);
         }
         self.sweep(now_ms);
@@ -217,13 +221,15 @@ impl Store {
 
     /// Takes all events of a topic away and gives their number; sessions that had not read them will have a gap.
     pub fn clear(&mut self, topic: &Topic) -> usize {
-        let Some(kept) = self.topics.get_mut(topic) else { return 0 };
+        let Some(kept) = self.topics.get_mut(topic) else {
+            return 0;
+        };
         self.bytes -= kept.ring.bytes();
         let count = kept.ring.clear();
         self.events -= count;
         self.classes[kept.class].live -= count;
         if count > 0 {
-            self.tombs.push_back((topic.clone(), kept.ring.last()));
+            self.tombs.push(kept.ring.last(), topic.clone());
         }
         count
     }
@@ -241,6 +247,7 @@ impl Store {
             let Class { queue, live, .. } = &mut self.classes[class];
             queue.compact(*live, |id, topic| retains(&self.topics, id, topic));
         }
+        self.tombs.compact(self.topics.len(), |last, topic| is_tomb(&self.topics, last, topic));
         while self.bytes > self.options.bytes_max || self.topics.len() > self.options.topics_max {
             if !self.bury() && !self.drop_oldest() {
                 break;
@@ -267,7 +274,7 @@ impl Store {
         self.events -= 1;
         self.classes[kept.class].live -= 1;
         if kept.ring.is_empty() {
-            self.tombs.push_back((topic.clone(), kept.ring.last()));
+            self.tombs.push(kept.ring.last(), topic.clone());
         }
     }
 
@@ -277,25 +284,23 @@ impl Store {
         for class in 0..self.classes.len() {
             fronts.extend(self.front(class));
         }
-        let Some((_, topic)) = fronts.into_iter().min_by_key(|(id, _)| *id) else { return false };
+        let Some((_, topic)) = fronts.into_iter().min_by_key(|(id, _)| *id) else {
+            return false;
+        };
         self.drop_first(&topic);
         true
     }
 
     /// Forgets the topic that has been empty for longest; from then on, nothing is known below its newest id.
     fn bury(&mut self) -> bool {
-        while let Some((topic, last)) = self.tombs.pop_front() {
-            let still = self.topics.get(&topic).is_some_and(|kept| kept.ring.is_empty() && kept.ring.last() == last);
-            if still {
-                let floor = &mut self.floors[self.options.partitions.of(&topic).index()];
-                *floor = last.max(*floor);
-                self.topics.remove(&topic);
-                self.names.remove(&topic);
-                self.bytes -= TOPIC_COST;
-                return true;
-            }
-        }
-        false
+        let tomb = self.tombs.front(|last, topic| is_tomb(&self.topics, last, topic));
+        let Some((last, topic)) = tomb else { return false };
+        let floor = &mut self.floors[self.options.partitions.of(&topic).index()];
+        *floor = last.max(*floor);
+        self.topics.remove(&topic);
+        self.names.remove(&topic);
+        self.bytes -= TOPIC_COST;
+        true
     }
 
     fn forget_keys(&mut self, now_ms: u64) {
@@ -318,6 +323,11 @@ impl Class {
 
 fn retains(topics: &HashMap<Topic, Kept>, id: EventId, topic: &Topic) -> bool {
     topics.get(topic).is_some_and(|kept| kept.ring.floor() < id)
+}
+
+/// Whether a topic has been empty since this was its newest event.
+fn is_tomb(topics: &HashMap<Topic, Kept>, last: EventId, topic: &Topic) -> bool {
+    topics.get(topic).is_some_and(|kept| kept.ring.is_empty() && kept.ring.last() == last)
 }
 
 fn info(topic: &Topic, kept: &Kept) -> TopicInfo {

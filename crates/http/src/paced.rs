@@ -6,6 +6,7 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -36,9 +37,9 @@ impl AsyncRead for Paced {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let mut step = [0; STEP_BYTES];
+        let mut step = [MaybeUninit::uninit(); STEP_BYTES];
         let len = buf.remaining().min(STEP_BYTES);
-        let mut own = ReadBuf::new(&mut step[..len]);
+        let mut own = ReadBuf::uninit(&mut step[..len]);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut own))?;
         self.pause = own.filled().len() == STEP_BYTES;
         buf.put_slice(own.filled());

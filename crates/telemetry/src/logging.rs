@@ -22,6 +22,9 @@ pub enum Format {
     Json,
 }
 
+/// Libraries whose usual talk is of no use to who runs the hub, unless they are asked for by name.
+const QUIET: &str = "actix_server=warn";
+
 /// Why the log could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -78,8 +81,8 @@ fn parse(filter: &str) -> Result<EnvFilter, LogError> {
             )));
         }
     }
-    // The library takes no spaces around commas; people write them.
-    let compact = filter.split(',').map(str::trim).collect::<Vec<_>>().join(",");
+    // The library takes no spaces around commas; people write them. What comes later holds over what came before.
+    let compact = format!("{QUIET},{}", directives.join(","));
     EnvFilter::builder().parse(compact).map_err(|error| LogError::Filter(error.to_string()))
 }
 

@@ -9,18 +9,8 @@ use super::{
 };
 
 /// In byte order, whichever partitions they fall into.
-const NAMES: [&str; 10] = [
-    "news",
-    "orders",
-    "orders ",
-    "orders/",
-    "orders/1",
-    "orders/10",
-    "orders/2",
-    "orders/é",
-    "orders/日本",
-    "ordersx",
-];
+const NAMES: [&str; 10] =
+    ["news", "orders", "orders ", "orders/", "orders/1", "orders/10", "orders/2", "orders/é", "orders/日本", "ordersx"];
 
 /// Topics come in the order of their names, each once, whatever the size of the pages.
 pub async fn topics_come_in_order_page_by_page(harness: &impl Harness) {
@@ -30,11 +20,7 @@ pub async fn topics_come_in_order_page_by_page(harness: &impl Harness) {
         let (mut pages, mut after): (Vec<String>, Option<String>) = (Vec::new(), None);
         loop {
             let page = names(&topics(&node, "", after, limit).await);
-            assert_eq!(
-                page.len(),
-                limit.min(NAMES.len() - pages.len()),
-                "limit {limit} after {pages:?}"
-            );
+            assert_eq!(page.len(), limit.min(NAMES.len() - pages.len()), "limit {limit} after {pages:?}");
             if page.is_empty() {
                 break;
             }
@@ -71,14 +57,7 @@ pub async fn topics_are_found_by_prefix(harness: &impl Harness) {
 /// A topic tells how many events it holds, their first and its last id; also when it holds none any more.
 pub async fn a_topic_tells_what_it_holds(harness: &impl Harness) {
     const KEPT: usize = 3;
-    let node = Node::start(
-        harness,
-        Setup {
-            history_events: KEPT,
-            ..Setup::roomy(2)
-        },
-    )
-    .await;
+    let node = Node::start(harness, Setup { history_events: KEPT, ..Setup::roomy(2) }).await;
     let orders = topic("orders/42");
     assert_eq!(info(&node, &orders).await, None, "nobody knows it");
     assert_eq!(topics(&node, "", None, ALL).await, []);
@@ -98,26 +77,14 @@ pub async fn a_topic_tells_what_it_holds(harness: &impl Harness) {
 /// Totals count the events that are held and the topics that are known.
 pub async fn totals_count_everything_held(harness: &impl Harness) {
     const KEPT: usize = 3;
-    let node = Node::start(
-        harness,
-        Setup {
-            history_events: KEPT,
-            ..Setup::roomy(4)
-        },
-    )
-    .await;
+    let node = Node::start(harness, Setup { history_events: KEPT, ..Setup::roomy(4) }).await;
     let all = node.topics(2);
-    let totals = async || {
-        in_time("totals", node.backplane.totals())
-            .await
-            .expect("totals are answered")
-    };
+    let totals = async || in_time("totals", node.backplane.totals()).await.expect("totals are answered");
     let counts = async || (totals().await.events, totals().await.topics);
     assert_eq!(counts().await, (0, 0));
 
     for round in 1..=KEPT + 2 {
-        node.publish_all(all.iter().map(|topic| event(topic, "0123456789")).collect())
-            .await;
+        node.publish_all(all.iter().map(|topic| event(topic, "0123456789")).collect()).await;
         let held = all.len() * round.min(KEPT);
         assert_eq!(counts().await, (held, all.len()), "after {round} rounds");
         assert!(totals().await.bytes >= 10 * held, "{:?}", totals().await);
@@ -125,16 +92,8 @@ pub async fn totals_count_everything_held(harness: &impl Harness) {
 
     let before = totals().await;
     node.clear(&all[0]).await;
-    assert_eq!(
-        counts().await,
-        (KEPT * (all.len() - 1), all.len()),
-        "a cleared topic is still known"
-    );
-    assert!(
-        totals().await.bytes < before.bytes,
-        "{:?}, before {before:?}",
-        totals().await
-    );
+    assert_eq!(counts().await, (KEPT * (all.len() - 1), all.len()), "a cleared topic is still known");
+    assert!(totals().await.bytes < before.bytes, "{:?}, before {before:?}", totals().await);
 }
 
 async fn with_names(harness: &impl Harness) -> Node {
@@ -147,9 +106,7 @@ async fn with_names(harness: &impl Harness) -> Node {
 }
 
 async fn topics(node: &Node, prefix: &str, after: Option<String>, limit: usize) -> Vec<TopicInfo> {
-    in_time("topics", node.backplane.topics(prefix.to_owned(), after, limit))
-        .await
-        .expect("topics are answered")
+    in_time("topics", node.backplane.topics(prefix.to_owned(), after, limit)).await.expect("topics are answered")
 }
 
 fn names(topics: &[TopicInfo]) -> Vec<String> {
@@ -157,9 +114,7 @@ fn names(topics: &[TopicInfo]) -> Vec<String> {
 }
 
 async fn info(node: &Node, topic: &Topic) -> Option<TopicInfo> {
-    in_time("topic", node.backplane.topic(topic.clone()))
-        .await
-        .expect("topic is answered")
+    in_time("topic", node.backplane.topic(topic.clone())).await.expect("topic is answered")
 }
 
 /// What the topic tells of itself and in the list, which is the same. What an event costs is the implementation's own:
@@ -168,15 +123,8 @@ async fn holds(node: &Node, topic: &Topic, events: &[EventId], last: EventId, da
     let info = info(node, topic).await.expect("the topic is known");
     assert_eq!(info.topic, *topic);
     assert_eq!(info.events, events.len(), "{info:?}");
-    assert_eq!(
-        (info.first_id, info.last_id),
-        (events.first().copied(), last),
-        "{info:?}"
-    );
-    assert!(
-        info.bytes >= data_bytes && (info.bytes > 0 || events.is_empty()),
-        "{info:?}"
-    );
+    assert_eq!((info.first_id, info.last_id), (events.first().copied(), last), "{info:?}");
+    assert!(info.bytes >= data_bytes && (info.bytes > 0 || events.is_empty()), "{info:?}");
     assert!(info.bytes == 0 || !events.is_empty(), "no events, no bytes: {info:?}");
     assert_eq!(topics(node, topic.as_str(), None, 1).await, [info]);
 }

@@ -14,7 +14,7 @@ use towncrier_wire::{EventId, Partition, Topic};
 
 use super::{
     Harness, Setup,
-    node::{DEADLINE, Heard, Node, at_once, event, ids, in_time, selector, told, told_of, topic},
+    node::{DEADLINE, Heard, Node, assert_same, at_once, event, ids, in_time, selector, told, told_of, topic},
     traffic::Traffic,
 };
 
@@ -22,8 +22,7 @@ use super::{
 pub async fn a_join_is_answered_once_with_the_newest_ids(harness: &impl Harness) {
     let node = Node::start(harness, Setup::roomy(4)).await;
     let topics = node.topics(2);
-    node.publish_all(topics.iter().map(|topic| event(topic, "x")).collect())
-        .await;
+    node.publish_all(topics.iter().map(|topic| event(topic, "x")).collect()).await;
 
     let heads = node.join(&[topics[0].as_str(), "orders/*"]).await;
     let newest = node.newest();
@@ -45,9 +44,7 @@ pub async fn joins_at_the_same_time_are_answered_each(harness: &impl Harness) {
         async move { node.join(&[topic.as_str()]).await }
     });
     at_once(joins).await;
-    let published = node
-        .publish_all(topics.iter().map(|topic| event(topic, "x")).collect())
-        .await;
+    let published = node.publish_all(topics.iter().map(|topic| event(topic, "x")).collect()).await;
 
     let heard = node.settle().await;
     for (topic, published) in topics.iter().zip(published) {
@@ -59,23 +56,11 @@ pub async fn joins_at_the_same_time_are_answered_each(harness: &impl Harness) {
 /// A node hears of the topics that fit its selectors, be they exact, `*` or `**`, and of no other.
 pub async fn only_what_fits_is_told(harness: &impl Harness) {
     let cases: [(&str, &[&str], &[&str]); 6] = [
-        (
-            "orders/42",
-            &["orders/42"],
-            &["orders", "orders/4", "orders/42/", "orders/421", "Orders/42"],
-        ),
-        (
-            "orders/*",
-            &["orders/42", "orders/"],
-            &["orders", "orders/42/items", "order/42", "xorders/42"],
-        ),
+        ("orders/42", &["orders/42"], &["orders", "orders/4", "orders/42/", "orders/421", "Orders/42"]),
+        ("orders/*", &["orders/42", "orders/"], &["orders", "orders/42/items", "order/42", "xorders/42"]),
         ("*/42", &["orders/42", "/42"], &["42", "orders/42/42", "orders/43"]),
         ("a/*/c", &["a/b/c", "a//c"], &["a/c", "a/b/b/c", "a/b/c/d"]),
-        (
-            "orders/**",
-            &["orders/42", "orders/42/items"],
-            &["orders", "orders2/42", "news/orders/42"],
-        ),
+        ("orders/**", &["orders/42", "orders/42/items"], &["orders", "orders2/42", "news/orders/42"]),
         ("**", &["orders", "orders/42", "ünï/cødé", "/", "a/b/c/d/e"], &[]),
     ];
     for (followed, fitting, others) in cases {
@@ -83,8 +68,7 @@ pub async fn only_what_fits_is_told(harness: &impl Harness) {
         node.join(&[followed]).await;
         let topics: Vec<_> = fitting.iter().chain(others).map(|name| topic(name)).collect();
 
-        node.publish_all(topics.iter().map(|topic| event(topic, "in a batch")).collect())
-            .await;
+        node.publish_all(topics.iter().map(|topic| event(topic, "in a batch")).collect()).await;
         for topic in &topics {
             node.publish(topic, "alone").await;
         }
@@ -118,10 +102,7 @@ pub async fn joining_again_is_answered_and_doubles_nothing(harness: &impl Harnes
     for round in 1..=3 {
         let heads = node.join(&["orders/42", "orders/*", "orders/42"]).await;
         let (heads, newest) = (heads[node.partition(&orders)], node.newest()[node.partition(&orders)]);
-        assert!(
-            heads >= newest,
-            "the answer is as new as the join: {heads}, published {newest}"
-        );
+        assert!(heads >= newest, "the answer is as new as the join: {heads}, published {newest}");
         node.publish(&orders, "x").await;
         let heard = node.settle().await;
         assert_eq!(answers(&heard, &["orders/42", "orders/*"]), round);
@@ -167,11 +148,7 @@ pub async fn leaving_keeps_what_another_selector_wants(harness: &impl Harness) {
         node.leave(&[left]).await;
 
         let published = [node.publish(&orders, "1").await, node.publish(&orders, "2").await];
-        assert_eq!(
-            told_of(&node.settle().await, &orders),
-            published,
-            "left {left}, kept {kept}"
-        );
+        assert_eq!(told_of(&node.settle().await, &orders), published, "left {left}, kept {kept}");
         if selector(kept).matches(&sibling) {
             let id = node.publish(&sibling, "x").await;
             node.hears(&sibling, id).await;
@@ -207,26 +184,20 @@ pub async fn a_quiet_node_learns_how_far_it_is(harness: &impl Harness) {
     node.join(&["quiet"]).await;
 
     for round in 0..3 {
-        node.publish_all(topics.iter().map(|topic| event(topic, &round.to_string())).collect())
-            .await;
+        node.publish_all(topics.iter().map(|topic| event(topic, &round.to_string())).collect()).await;
         let heard = node.settle().await;
-        let Some(Heard::Heads(heads)) = heard.last() else {
-            panic!("heads come last: {heard:#?}")
-        };
+        let Some(Heard::Heads(heads)) = heard.last() else { panic!("heads come last: {heard:#?}") };
         for topic in &topics {
             let partition = node.partition(topic);
-            assert_eq!(
-                heads[partition],
-                node.newest()[partition],
-                "{topic}: nobody published more"
-            );
+            assert_eq!(heads[partition], node.newest()[partition], "{topic}: nobody published more");
         }
         assert_eq!(told(&heard).count(), 0, "nothing else is told: {heard:#?}");
     }
 }
 
-/// Heads that are announced under traffic are ahead of every event before them and behind every event after them.
-pub async fn announcements_keep_their_place_among_events(harness: &impl Harness) {
+/// Heads that are asked for under traffic, by announcements and by joins of what is followed, are ahead of every event
+/// before them and behind every event after them.
+pub async fn heads_keep_their_place_among_events(harness: &impl Harness) {
     for partitions in [1, 4] {
         let node = Node::start(harness, Setup::roomy(partitions)).await;
         let topics = node.topics(2);
@@ -235,51 +206,50 @@ pub async fn announcements_keep_their_place_among_events(harness: &impl Harness)
         node.join(&followed.iter().map(Topic::as_str).collect::<Vec<_>>()).await;
         let traffic = Traffic::start(&node, &topics);
 
-        for _ in 0..50 {
-            traffic.flows(10).await;
-            in_time("announce", node.backplane.announce())
-                .await
-                .expect("announce is taken");
-        }
+        traffic.flows(50).await;
+        let askers = (0..4).map(|asker| {
+            let (node, followed) = (node.clone(), selector(followed[0].as_str()));
+            async move {
+                for _ in 0..250 {
+                    let asked = match asker % 2 {
+                        0 => node.backplane.announce(),
+                        _ => node.backplane.join(vec![followed.clone()]),
+                    };
+                    in_time("an answer", asked).await.expect("it is taken");
+                }
+            }
+        });
+        at_once(askers).await;
+        traffic.flows(50).await;
 
         let record = traffic.stop().await;
         let heard = node.settle().await;
         for topic in followed {
-            assert_eq!(told_of(&heard, topic), record.of(topic), "{topic}");
+            assert_same(&format!("told of {topic}:"), &told_of(&heard, topic), &record.of(topic));
         }
     }
 }
 
-/// A node that stops to read makes publishers wait, at most. When it reads again, everything comes.
+/// A node that stops reading makes publishers wait, at most. When it reads again, everything comes.
 pub async fn a_node_that_does_not_read_loses_nothing(harness: &impl Harness) {
-    let setup = Setup {
-        signal_bytes_max: 8 * 1024,
-        ..Setup::roomy(2)
-    };
-    let (node, ear) = Node::start_deaf(harness, setup).await;
+    let setup = Setup { signal_bytes_max: 8 * 1024, ..Setup::roomy(2) };
+    let (node, mut ear) = Node::start_deaf(harness, setup).await;
     let topics = node.topics(2);
-    in_time("join", node.backplane.join(vec![selector("**")]))
-        .await
-        .expect("join is taken");
+    in_time("join", node.backplane.join(vec![selector("**")])).await.expect("join is taken");
+    in_time("an answer to join", ear.take()).await;
+    node.wait("answer to join", |heard| (answers(heard, &["**"]) == 1).then_some(())).await;
 
     let stored = Arc::new(AtomicUsize::new(0));
-    let publishers = topics
-        .iter()
-        .cycle()
-        .take(8)
-        .cloned()
-        .enumerate()
-        .map(|(index, topic)| {
-            let (node, stored) = (node.clone(), stored.clone());
-            tokio::spawn(async move {
-                let data = "x".repeat(1024 << (index % 5));
-                for _ in 0..50 {
-                    node.publish_all(vec![event(&topic, &data), event(&topic, "small")])
-                        .await;
-                    stored.fetch_add(2, Ordering::Relaxed);
-                }
-            })
-        });
+    let publishers = topics.iter().cycle().take(8).cloned().enumerate().map(|(index, topic)| {
+        let (node, stored) = (node.clone(), stored.clone());
+        tokio::spawn(async move {
+            let data = "x".repeat(1024 << (index % 5));
+            for _ in 0..50 {
+                node.publish_all(vec![event(&topic, &data), event(&topic, "small")]).await;
+                stored.fetch_add(2, Ordering::Relaxed);
+            }
+        })
+    });
     let publishers: Vec<_> = publishers.collect();
     until_it_stands_still(&stored).await;
     ear.listen();
@@ -291,17 +261,14 @@ pub async fn a_node_that_does_not_read_loses_nothing(harness: &impl Harness) {
     for topic in &topics {
         let read = ids(&node.read(topic, EventId::ZERO).await.events);
         assert_eq!(read.len(), 8 / topics.len() * 100, "{topic}: all were stored");
-        assert_eq!(told_of(&heard, topic), read, "{topic}: what is stored is told");
+        assert_same(&format!("told of {topic}:"), &told_of(&heard, topic), &read);
     }
 }
 
 /// How many answers name just these selectors.
 fn answers(heard: &[Heard], names: &[&str]) -> usize {
     let wanted: BTreeSet<_> = names.iter().map(|name| selector(name)).collect();
-    heard
-        .iter()
-        .filter(|heard| matches!(heard, Heard::Joined(selectors, _) if *selectors == wanted))
-        .count()
+    heard.iter().filter(|heard| matches!(heard, Heard::Joined(selectors, _) if *selectors == wanted)).count()
 }
 
 /// Waits until an event of the topic is not told, which may take a while after leaving; from then on, none is.

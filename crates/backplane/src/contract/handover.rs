@@ -6,9 +6,12 @@ use towncrier_wire::{EventId, Heads, Topic};
 
 use super::{
     Harness, Setup,
-    node::{Heard, Node, ids, told_of},
+    node::{Heard, Node, assert_same, ids, told_of},
     traffic::Traffic,
 };
+
+/// How often a session comes and goes.
+const VISITS: usize = 400;
 
 /// Topics that are joined one by one under traffic: each is divided exactly.
 pub async fn heads_divide_history_from_live(harness: &impl Harness) {
@@ -36,11 +39,7 @@ pub async fn heads_divide_history_from_live(harness: &impl Harness) {
 /// A pattern touches all partitions: each of its topics is divided, also those that have no events before the join.
 pub async fn a_pattern_is_divided_in_every_partition(harness: &impl Harness) {
     let node = Node::start(harness, Setup::roomy(4)).await;
-    let (old, new): (Vec<_>, Vec<_>) = node
-        .topics(4)
-        .into_iter()
-        .enumerate()
-        .partition(|(index, _)| index % 2 == 0);
+    let (old, new): (Vec<_>, Vec<_>) = node.topics(4).into_iter().enumerate().partition(|(index, _)| index % 2 == 0);
     let topics = |side: Vec<(usize, Topic)>| side.into_iter().map(|(_, topic)| topic).collect::<Vec<_>>();
     let (old, new) = (topics(old), topics(new));
     let traffic_on_old = Traffic::start(&node, &old);
@@ -61,56 +60,48 @@ pub async fn a_pattern_is_divided_in_every_partition(harness: &impl Harness) {
         seam.is_sound(&on_old.of(&seam.topic), &told_of(&heard, &seam.topic));
     }
     for topic in &new {
-        assert_eq!(
-            told_of(&heard, topic),
-            on_new.of(topic),
-            "{topic}: began after the join, so all is told"
-        );
+        let what = format!("{topic} began after the join, so all of it is told:");
+        assert_same(&what, &told_of(&heard, topic), &on_new.of(topic));
     }
 }
 
-/// A topic that is left and joined again under traffic: what was not told in between is at or before the new heads, so
-/// history has it.
-pub async fn coming_back_leaves_no_hole_but_what_history_holds(harness: &impl Harness) {
-    let node = Node::start(harness, Setup::roomy(2)).await;
+/// A session comes and goes on a busy topic. Each time, history takes it from its cursor to the heads of the join, and the
+/// signals from there on: in all, it gets every event once.
+pub async fn a_session_that_comes_and_goes_gets_everything_once(harness: &impl Harness) {
+    let node = Node::start(harness, Setup::roomy(1)).await;
     let topics = node.topics(2);
+    let busy = &topics[0];
     let traffic = Traffic::start(&node, &topics);
-    let topic = &topics[0];
 
-    let mut visits = Vec::new();
-    for _ in 0..10 {
-        traffic.flows(40).await;
-        let heads = node.join(&[topic.as_str()]).await;
-        let seam = Seam::at(&node, topic, heads).await;
-        traffic.flows(40).await;
-        let newest = |heard: &[Heard]| told_of(heard, topic).pop().filter(|id| *id > seam.head);
-        let newest = node.wait("an event after the join", newest).await;
-        visits.push((seam, newest));
-        node.leave(&[topic.as_str()]).await;
+    let (mut visits, mut cursor) = (Vec::new(), EventId::ZERO);
+    for followed in [busy.as_str(), "t/*", "**"].into_iter().cycle().take(VISITS) {
+        traffic.flows(5).await;
+        let head = node.join(&[followed]).await[0];
+        let mut replay = ids(&node.read(busy, cursor).await.events);
+        replay.retain(|id| *id <= head);
+        let live = |heard: &[Heard]| newest_of(heard, busy).filter(|id| *id > head);
+        cursor = node.wait("event after the join", live).await;
+        visits.push((replay, head, cursor));
+        node.leave(&[followed]).await;
     }
-    traffic.flows(40).await;
-    let heads = node.join(&[topic.as_str()]).await;
-    let last = Seam::at(&node, topic, heads).await;
-    traffic.flows(200).await;
-    let record = traffic.stop().await;
+    let published = traffic.stop().await.of(busy);
+    assert!(visits[1..].iter().any(|(replay, ..)| !replay.is_empty()), "there was traffic between the visits");
 
-    let published = record.of(topic);
-    let told = told_of(&node.settle().await, topic);
-    last.is_sound(&published, &told);
-    for (seam, newest) in &visits {
-        seam.history_is_whole(&published);
-        let stay = |ids: &[EventId]| -> Vec<_> {
-            ids.iter()
-                .copied()
-                .filter(|id| *id > seam.head && id <= newest)
-                .collect()
-        };
-        assert_eq!(stay(&told), stay(&published), "told from the join at {} on", seam.head);
+    let told = told_of(&node.settle().await, busy);
+    let mut received = Vec::new();
+    for (replay, head, until) in visits {
+        received.extend(replay);
+        received.extend(told.iter().filter(|id| **id > head && **id <= until));
     }
-    assert!(
-        told.iter().all(|id| published.contains(id)),
-        "nothing is told that was not published"
-    );
+    let until = published.partition_point(|id| *id <= cursor);
+    assert_same("what the session got", &received, &published[..until]);
+}
+
+fn newest_of(heard: &[Heard], topic: &Topic) -> Option<EventId> {
+    heard.iter().rev().find_map(|heard| match heard {
+        Heard::Event(event) if event.topic() == topic => Some(event.id()),
+        Heard::Event(_) | Heard::Joined(..) | Heard::Heads(_) => None,
+    })
 }
 
 /// Where a topic was joined, and what history held right after.
@@ -123,33 +114,16 @@ struct Seam {
 impl Seam {
     async fn at(node: &Node, topic: &Topic, heads: Heads) -> Self {
         let read = node.read(topic, EventId::ZERO).await;
-        Self {
-            topic: topic.clone(),
-            head: heads[node.partition(topic)],
-            read,
-        }
+        Self { topic: topic.clone(), head: heads[node.partition(topic)], read }
     }
 
     /// Nothing that was published is missing, or on both sides.
     fn is_sound(&self, published: &[EventId], told: &[EventId]) {
-        self.history_is_whole(published);
-        let (_, after) = self.divide(published);
-        let live: Vec<_> = told.iter().filter(|id| **id > self.head).copied().collect();
-        assert_eq!(live, after, "{}: told after the join at {}", self.topic, self.head);
-        assert!(!after.is_empty(), "{}: there was traffic after the join", self.topic);
-    }
-
-    fn history_is_whole(&self, published: &[EventId]) {
-        let (before, _) = self.divide(published);
-        let read: Vec<_> = ids(&self.read.events)
-            .into_iter()
-            .filter(|id| *id <= self.head)
-            .collect();
-        assert_eq!(read, before, "{}: read after the join at {}", self.topic, self.head);
-        assert!(!before.is_empty(), "{}: there was traffic before the join", self.topic);
-    }
-
-    fn divide<'a>(&self, published: &'a [EventId]) -> (&'a [EventId], &'a [EventId]) {
-        published.split_at(published.partition_point(|id| *id <= self.head))
+        let (before, after) = published.split_at(published.partition_point(|id| *id <= self.head));
+        assert!(!before.is_empty() && !after.is_empty(), "{}: there was traffic all the time", self.topic);
+        let mut read = ids(&self.read.events);
+        read.retain(|id| *id <= self.head);
+        assert_same(&format!("{}, joined at {}: read", self.topic, self.head), &read, before);
+        assert_same(&format!("{}, joined at {}: told", self.topic, self.head), told, after);
     }
 }

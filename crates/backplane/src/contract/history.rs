@@ -49,13 +49,8 @@ pub async fn a_read_gives_what_came_after_an_id(harness: &impl Harness) {
             assert!(!read.more, "after {after}: that was all");
         }
     }
-    let data: Vec<_> = node
-        .read(&orders, EventId::ZERO)
-        .await
-        .events
-        .iter()
-        .map(|event| event.data().to_owned())
-        .collect();
+    let data: Vec<_> =
+        node.read(&orders, EventId::ZERO).await.events.iter().map(|event| event.data().to_owned()).collect();
     assert_eq!(data, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
     assert!(node.read(&orders, EventId::MAX).await.events.is_empty());
 }
@@ -105,14 +100,7 @@ pub async fn a_topic_without_events_has_lost_nothing(harness: &impl Harness) {
 /// History keeps so many events of each topic. The newest that it let go of is known exactly.
 pub async fn a_topic_keeps_its_newest_events_and_names_the_newest_lost(harness: &impl Harness) {
     const KEPT: usize = 5;
-    let node = Node::start(
-        harness,
-        Setup {
-            history_events: KEPT,
-            ..Setup::roomy(2)
-        },
-    )
-    .await;
+    let node = Node::start(harness, Setup { history_events: KEPT, ..Setup::roomy(2) }).await;
     let (orders, news) = (topic("orders/42"), topic("news"));
     node.join(&["orders/*"]).await;
     let untouched = node.publish(&news, "x").await;
@@ -121,40 +109,23 @@ pub async fn a_topic_keeps_its_newest_events_and_names_the_newest_lost(harness: 
     for count in 1..=3 * KEPT {
         // One by one at first, then several at once.
         let batch = if count <= 2 * KEPT { 1 } else { 3 };
-        let answers = node
-            .publish_all((0..batch).map(|_| event(&orders, "x")).collect())
-            .await;
+        let answers = node.publish_all((0..batch).map(|_| event(&orders, "x")).collect()).await;
         published.extend(answers.iter().map(|published| published.id));
 
         let (lost, kept) = published.split_at(published.len().saturating_sub(KEPT));
-        for after in [
-            EventId::ZERO,
-            published[published.len() / 2],
-            published[published.len() - 1],
-        ] {
+        for after in [EventId::ZERO, published[published.len() / 2], published[published.len() - 1]] {
             let read = node.read(&orders, after).await;
             let expected: Vec<_> = kept.iter().filter(|id| **id > after).copied().collect();
             assert_eq!(ids(&read.events), expected, "after {after} of {published:?}");
             match lost.last() {
                 Some(lost) => assert_eq!(read.trimmed, *lost, "after {after} of {published:?}"),
-                None => assert!(
-                    read.trimmed <= node.floor(&orders).await,
-                    "nothing is lost yet: {read:?}"
-                ),
+                None => assert!(read.trimmed <= node.floor(&orders).await, "nothing is lost yet: {read:?}"),
             }
         }
     }
 
-    assert_eq!(
-        ids(&node.read(&news, EventId::ZERO).await.events),
-        [untouched],
-        "another topic has room of its own"
-    );
-    assert_eq!(
-        told_of(&node.settle().await, &orders),
-        published,
-        "what is told does not depend on what is kept"
-    );
+    assert_eq!(ids(&node.read(&news, EventId::ZERO).await.events), [untouched], "another topic has room of its own");
+    assert_eq!(told_of(&node.settle().await, &orders), published, "what is told does not depend on what is kept");
 }
 
 /// What is cleared is gone and counted, and later reads say that it is lost. The topic goes on as before.
@@ -176,11 +147,7 @@ pub async fn clearing_takes_all_and_is_told_as_a_loss(harness: &impl Harness) {
     let read = node.read(&orders, EventId::ZERO).await;
     assert_eq!((ids(&read.events), read.trimmed), (vec![next], last));
     assert_eq!(read.events[0].prev(), last, "the link leads to what was cleared");
-    assert_eq!(
-        ids(&node.read(&news, EventId::ZERO).await.events),
-        [other],
-        "another topic is as it was"
-    );
+    assert_eq!(ids(&node.read(&news, EventId::ZERO).await.events), [other], "another topic is as it was");
 
     let heard = node.settle().await;
     let all: Vec<_> = published.iter().map(|published| published.id).chain([next]).collect();
@@ -191,14 +158,7 @@ pub async fn clearing_takes_all_and_is_told_as_a_loss(harness: &impl Harness) {
 /// Events are kept for as long as they should be; then they go, and are known to be lost.
 pub async fn events_expire_by_age(harness: &impl Harness) {
     let age = Duration::from_millis(600);
-    let node = Node::start(
-        harness,
-        Setup {
-            history_age: age,
-            ..Setup::roomy(1)
-        },
-    )
-    .await;
+    let node = Node::start(harness, Setup { history_age: age, ..Setup::roomy(1) }).await;
     let orders = topic("orders/42");
     let began = Instant::now();
     node.publish(&orders, "old").await;
@@ -215,17 +175,8 @@ pub async fn events_expire_by_age(harness: &impl Harness) {
         assert!(elapsed < DEADLINE, "still there after {elapsed:?}: {read:?}");
         sleep(Duration::from_millis(20)).await;
     }
-    assert_eq!(
-        node.clear(&orders).await,
-        0,
-        "what has expired is not there to be cleared"
-    );
-    let info = node
-        .backplane
-        .topic(orders.clone())
-        .await
-        .expect("an answer")
-        .expect("the topic is remembered");
+    assert_eq!(node.clear(&orders).await, 0, "what has expired is not there to be cleared");
+    let info = node.backplane.topic(orders.clone()).await.expect("an answer").expect("the topic is remembered");
     assert_eq!((info.events, info.first_id, info.last_id), (0, None, last));
 
     let began = Instant::now();
@@ -243,18 +194,11 @@ pub async fn the_floor_is_above_all_that_came_before(harness: &impl Harness) {
     let setup = Setup::roomy(4);
     let before = Node::start(harness, setup).await;
     let topics = before.topics(1);
-    before
-        .publish_all(topics.iter().map(|topic| event(topic, "x")).collect())
-        .await;
+    before.publish_all(topics.iter().map(|topic| event(topic, "x")).collect()).await;
     let old = before.newest();
     drop(before);
     let newest = old.iter().max().expect("a partition").ms();
-    while SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("after 1970")
-        .as_millis()
-        <= u128::from(newest)
-    {
+    while SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() <= u128::from(newest) {
         sleep(Duration::from_millis(1)).await;
     }
 
@@ -262,26 +206,10 @@ pub async fn the_floor_is_above_all_that_came_before(harness: &impl Harness) {
     let heads = node.join(&["**"]).await;
     for topic in &topics {
         let (floor, partition) = (node.floor(topic).await, node.partition(topic));
-        assert!(
-            floor > old[partition],
-            "{topic}: the floor {floor} is above {}",
-            old[partition]
-        );
-        assert!(
-            floor <= heads[partition],
-            "{topic}: the floor {floor} is not above the head {}",
-            heads[partition]
-        );
+        assert!(floor > old[partition], "{topic}: the floor {floor} is above {}", old[partition]);
+        assert!(floor <= heads[partition], "{topic}: the floor {floor} is not above the head {}", heads[partition]);
         let id = node.publish(topic, "x").await;
-        assert!(
-            id > heads[partition],
-            "{topic}: the first event {id} is above the head {}",
-            heads[partition]
-        );
-        assert_eq!(
-            node.floor(topic).await,
-            floor,
-            "{topic}: publishing does not raise the floor"
-        );
+        assert!(id > heads[partition], "{topic}: the first event {id} is above the head {}", heads[partition]);
+        assert_eq!(node.floor(topic).await, floor, "{topic}: publishing does not raise the floor");
     }
 }

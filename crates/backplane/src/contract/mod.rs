@@ -88,13 +88,13 @@ macro_rules! contract_tests {
                 leaving_keeps_what_another_selector_wants,
                 leaving_what_was_not_joined_changes_nothing,
                 a_quiet_node_learns_how_far_it_is,
-                announcements_keep_their_place_among_events,
+                heads_keep_their_place_among_events,
                 a_node_that_does_not_read_loses_nothing,
             }
             handover {
                 heads_divide_history_from_live,
                 a_pattern_is_divided_in_every_partition,
-                coming_back_leaves_no_hole_but_what_history_holds,
+                a_session_that_comes_and_goes_gets_everything_once,
             }
             history {
                 what_was_answered_can_be_read,

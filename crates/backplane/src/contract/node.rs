@@ -45,7 +45,7 @@ pub(super) struct Node {
     newest: Arc<Mutex<Heads>>,
 }
 
-/// A node's signals before it begins to listen.
+/// A node's signals, for as long as it does not listen by itself.
 pub(super) struct Ear {
     signals: Signals,
     heard: watch::Sender<Vec<Heard>>,
@@ -54,16 +54,15 @@ pub(super) struct Ear {
 impl Ear {
     /// Takes signals as they come, from now on.
     pub(super) fn listen(mut self) {
-        tokio::spawn(async move {
-            loop {
-                let signals = self.signals.next(256).await;
-                if signals.is_empty() {
-                    return;
-                }
-                self.heard
-                    .send_modify(|heard| heard.extend(signals.into_iter().flat_map(flatten)));
-            }
-        });
+        tokio::spawn(async move { while self.take().await {} });
+    }
+
+    /// Takes the signals that wait, or else the next; false at their end.
+    pub(super) async fn take(&mut self) -> bool {
+        let signals = self.signals.next(256).await;
+        let more = !signals.is_empty();
+        self.heard.send_modify(|heard| heard.extend(signals.into_iter().flat_map(flatten)));
+        more
     }
 }
 
@@ -75,24 +74,13 @@ impl Node {
         node
     }
 
-    /// A node that does not listen yet.
+    /// A node that hears only what its ear is told to take.
     pub(super) async fn start_deaf(harness: &impl Harness, setup: Setup) -> (Self, Ear) {
         let (backplane, signals) = harness.start(setup).await;
-        assert_eq!(
-            backplane.partitions(),
-            setup.partitions,
-            "the harness starts what it is asked for"
-        );
+        assert_eq!(backplane.partitions(), setup.partitions, "the harness starts what it is asked for");
         let (sender, heard) = watch::channel(Vec::new());
         let newest = Arc::new(Mutex::new([EventId::ZERO; PARTITIONS_MAX]));
-        (
-            Self {
-                backplane,
-                heard,
-                newest,
-            },
-            Ear { signals, heard: sender },
-        )
+        (Self { backplane, heard, newest }, Ear { signals, heard: sender })
     }
 
     pub(super) fn partitions(&self) -> Partitions {
@@ -121,10 +109,7 @@ impl Node {
         let topics: Vec<_> = events.iter().map(|event| event.topic.clone()).collect();
         let answers = in_time("an answer to publish", self.backplane.publish(events)).await;
         assert_eq!(answers.len(), topics.len(), "one answer for each event");
-        let published: Vec<_> = answers
-            .into_iter()
-            .map(|answer| answer.expect("publish is stored"))
-            .collect();
+        let published: Vec<_> = answers.into_iter().map(|answer| answer.expect("publish is stored")).collect();
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         for (topic, published) in topics.iter().zip(&published) {
             let newest = &mut newest[self.partition(topic)];
@@ -142,10 +127,7 @@ impl Node {
     /// Publishes an event that is new, and gives its id.
     pub(super) async fn publish(&self, topic: &Topic, data: &str) -> EventId {
         let published = self.publish_one(event(topic, data)).await;
-        assert!(
-            !published.duplicate,
-            "{topic}: published without a key, so not seen before"
-        );
+        assert!(!published.duplicate, "{topic}: published without a key, so not seen before");
         published.id
     }
 
@@ -154,9 +136,7 @@ impl Node {
         let wanted: BTreeSet<_> = names.iter().map(|name| selector(name)).collect();
         let before = self.heard.borrow().len();
         let selectors = names.iter().map(|name| selector(name)).collect();
-        in_time("join", self.backplane.join(selectors))
-            .await
-            .expect("join is taken");
+        in_time("join", self.backplane.join(selectors)).await.expect("join is taken");
         self.wait(&format!("answer to join {names:?}"), |heard| {
             heard[before..].iter().find_map(|heard| match heard {
                 Heard::Joined(selectors, heads) if *selectors == wanted => Some(*heads),
@@ -169,9 +149,7 @@ impl Node {
     /// Follows selectors no longer.
     pub(super) async fn leave(&self, names: &[&str]) {
         let selectors = names.iter().map(|name| selector(name)).collect();
-        in_time("leave", self.backplane.leave(selectors))
-            .await
-            .expect("leave is taken");
+        in_time("leave", self.backplane.leave(selectors)).await.expect("leave is taken");
     }
 
     /// All that history holds of a topic after an id.
@@ -180,21 +158,15 @@ impl Node {
     }
 
     pub(super) async fn read_page(&self, topic: &Topic, after: EventId, limit: usize) -> TopicRead {
-        in_time("read", self.backplane.read(topic.clone(), after, limit))
-            .await
-            .expect("read is answered")
+        in_time("read", self.backplane.read(topic.clone(), after, limit)).await.expect("read is answered")
     }
 
     pub(super) async fn floor(&self, topic: &Topic) -> EventId {
-        in_time("floors", self.backplane.floors())
-            .await
-            .expect("floors are answered")[self.partition(topic)]
+        in_time("floors", self.backplane.floors()).await.expect("floors are answered")[self.partition(topic)]
     }
 
     pub(super) async fn clear(&self, topic: &Topic) -> usize {
-        in_time("clear", self.backplane.clear(topic.clone()))
-            .await
-            .expect("clear is answered")
+        in_time("clear", self.backplane.clear(topic.clone())).await.expect("clear is answered")
     }
 
     /// The newest id of each partition that a publish was answered with.
@@ -212,11 +184,7 @@ impl Node {
         };
         let in_time = timeout(DEADLINE, heard.wait_for(find)).await.map(|heard| heard.is_ok());
         found.unwrap_or_else(|| {
-            let why = if in_time.is_ok() {
-                "the signals ended"
-            } else {
-                "the time is up"
-            };
+            let why = if in_time.is_ok() { "the signals ended" } else { "the time is up" };
             panic!("no {what}: {why}; heard last: {:#?}", shown(&self.heard.borrow()))
         })
     }
@@ -224,10 +192,7 @@ impl Node {
     /// Waits for an event to be told.
     pub(super) async fn hears(&self, topic: &Topic, id: EventId) {
         let told = |heard: &Heard| matches!(heard, Heard::Event(event) if event.id() == id && event.topic() == topic);
-        self.wait(&format!("event {id} of {topic}"), |heard| {
-            heard.iter().rev().any(told).then_some(())
-        })
-        .await;
+        self.wait(&format!("event {id} of {topic}"), |heard| heard.iter().rev().any(told).then_some(())).await;
     }
 
     /// Waits until the node was told everything that publishers had an answer for, and gives all that it heard. Whoever
@@ -239,18 +204,12 @@ impl Node {
         let settled = timeout(DEADLINE, async {
             loop {
                 let before = self.heard.borrow().len();
-                in_time("announce", self.backplane.announce())
-                    .await
-                    .expect("announce is taken");
+                in_time("announce", self.backplane.announce()).await.expect("announce is taken");
                 let heads = |heard: &Heard| match heard {
                     Heard::Heads(heads) => Some(*heads),
                     Heard::Event(_) | Heard::Joined(..) => None,
                 };
-                let heads = self
-                    .wait("answer to announce", |heard| {
-                        heard[before..].iter().rev().find_map(heads)
-                    })
-                    .await;
+                let heads = self.wait("answer to announce", |heard| heard[before..].iter().rev().find_map(heads)).await;
                 if reaches(&heads) {
                     return;
                 }
@@ -284,11 +243,7 @@ impl Node {
                 Heard::Joined(_, heads) | Heard::Heads(heads) => {
                     for partition in self.partitions().iter().map(Partition::index) {
                         let (head, reached) = (heads[partition], &mut reached[partition]);
-                        assert!(
-                            head >= *reached,
-                            "partition {partition} goes back from {reached}: {}",
-                            context()
-                        );
+                        assert!(head >= *reached, "partition {partition} goes back from {reached}: {}", context());
                         *reached = head;
                     }
                 }
@@ -307,14 +262,25 @@ pub(super) fn told(heard: &[Heard]) -> impl Iterator<Item = &Arc<Event>> {
 
 /// The ids of a topic's events among what was heard, in the order in which they were.
 pub(super) fn told_of(heard: &[Heard], topic: &Topic) -> Vec<EventId> {
-    told(heard)
-        .filter(|event| event.topic() == topic)
-        .map(|event| event.id())
-        .collect()
+    told(heard).filter(|event| event.topic() == topic).map(|event| event.id()).collect()
 }
 
 pub(super) fn ids<'a>(events: impl IntoIterator<Item = &'a Arc<Event>>) -> Vec<EventId> {
     events.into_iter().map(|event| event.id()).collect()
+}
+
+/// Compares long lists of ids, and shows where they part.
+pub(super) fn assert_same(what: &str, ids: &[EventId], expected: &[EventId]) {
+    let same = ids.iter().zip(expected).take_while(|(id, expected)| id == expected).count();
+    let around = |ids: &[EventId]| listed(&ids[same.saturating_sub(3)..ids.len().min(same + 5)]);
+    assert!(
+        ids == expected,
+        "{what} {} ids, where {} are expected; after {same} that are the same, [{}] instead of [{}]",
+        ids.len(),
+        expected.len(),
+        around(ids),
+        around(expected),
+    );
 }
 
 pub(super) fn topic(text: &str) -> Topic {
@@ -326,26 +292,16 @@ pub(super) fn selector(text: &str) -> Selector {
 }
 
 pub(super) fn event(topic: &Topic, data: &str) -> NewEvent {
-    NewEvent {
-        topic: topic.clone(),
-        event_type: None,
-        data: data.into(),
-        idempotency_key: None,
-    }
+    NewEvent { topic: topic.clone(), event_type: None, data: data.into(), idempotency_key: None }
 }
 
 pub(super) fn keyed(topic: &Topic, data: &str, key: &str) -> NewEvent {
-    NewEvent {
-        idempotency_key: Some(Name::new(key).expect("a key")),
-        ..event(topic, data)
-    }
+    NewEvent { idempotency_key: Some(Name::new(key).expect("a key")), ..event(topic, data) }
 }
 
 /// Waits for a future, but not for ever.
 pub(super) async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
-    let Ok(answer) = timeout(DEADLINE, future).await else {
-        panic!("{what}: not within {DEADLINE:?}")
-    };
+    let Ok(answer) = timeout(DEADLINE, future).await else { panic!("{what}: not within {DEADLINE:?}") };
     answer
 }
 
@@ -373,16 +329,19 @@ fn shown(heard: &[Heard]) -> &[Heard] {
     &heard[heard.len().saturating_sub(SHOWN)..]
 }
 
+fn listed(ids: &[EventId]) -> String {
+    ids.iter().map(EventId::to_string).collect::<Vec<_>>().join(" ")
+}
+
 impl fmt::Debug for Heard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let heads = |heads: &Heads| heads.map(|head| head.to_string()).join(" ");
         match self {
             Self::Event(event) => write!(f, "event {} of {} after {}", event.id(), event.topic(), event.prev()),
             Self::Joined(selectors, at) => {
                 let selectors: Vec<_> = selectors.iter().map(Selector::as_str).collect();
-                write!(f, "joined {selectors:?} at {}", heads(at))
+                write!(f, "joined {selectors:?} at {}", listed(at))
             }
-            Self::Heads(at) => write!(f, "heads {}", heads(at)),
+            Self::Heads(at) => write!(f, "heads {}", listed(at)),
         }
     }
 }

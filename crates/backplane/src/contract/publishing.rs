@@ -17,9 +17,7 @@ pub async fn ids_rise_within_a_partition(harness: &impl Harness) {
 
     for round in 0..20 {
         let batch: Vec<_> = topics.iter().cycle().skip(round).take(1 + round).collect();
-        let published = node
-            .publish_all(batch.iter().map(|topic| event(topic, "x")).collect())
-            .await;
+        let published = node.publish_all(batch.iter().map(|topic| event(topic, "x")).collect()).await;
         for (topic, published) in batch.iter().zip(published) {
             let newest = &mut newest[node.partition(topic)];
             assert!(published.id > *newest, "{topic}: {} came after {newest}", published.id);
@@ -57,11 +55,7 @@ pub async fn publishers_at_the_same_time_share_no_id(harness: &impl Harness) {
         let published: Vec<_> = at_once(publishers).await.into_iter().flatten().collect();
 
         let unique: BTreeSet<_> = published.iter().map(|(partition, id, ..)| (*partition, *id)).collect();
-        assert_eq!(
-            unique.len(),
-            published.len(),
-            "no two events of a partition share an id"
-        );
+        assert_eq!(unique.len(), published.len(), "no two events of a partition share an id");
         let heard = node.settle().await;
         let described = |event: &Event| {
             let topic = event.topic().clone();
@@ -71,12 +65,7 @@ pub async fn publishers_at_the_same_time_share_no_id(harness: &impl Harness) {
         told.sort_unstable();
         let mut published = published;
         published.sort_unstable();
-        assert!(
-            told == published,
-            "{} were published, {} others told",
-            published.len(),
-            told.len()
-        );
+        assert!(told == published, "{} were published, {} others told", published.len(), told.len());
     }
 }
 
@@ -84,18 +73,10 @@ pub async fn publishers_at_the_same_time_share_no_id(harness: &impl Harness) {
 pub async fn a_batch_is_answered_in_its_order(harness: &impl Harness) {
     let node = Node::start(harness, Setup::roomy(4)).await;
     let topics = node.topics(3);
-    assert_eq!(
-        node.publish_all(Vec::new()).await,
-        [],
-        "nothing is published, nothing is answered"
-    );
+    assert_eq!(node.publish_all(Vec::new()).await, [], "nothing is published, nothing is answered");
 
-    let batch: Vec<_> = (0..1000)
-        .map(|number| (&topics[number * 7 % topics.len()], number.to_string()))
-        .collect();
-    let published = node
-        .publish_all(batch.iter().map(|(topic, data)| event(topic, data)).collect())
-        .await;
+    let batch: Vec<_> = (0..1000).map(|number| (&topics[number * 7 % topics.len()], number.to_string())).collect();
+    let published = node.publish_all(batch.iter().map(|(topic, data)| event(topic, data)).collect()).await;
 
     for topic in &topics {
         let answered: Vec<_> = batch
@@ -112,14 +93,7 @@ pub async fn a_batch_is_answered_in_its_order(harness: &impl Harness) {
 
 /// `prev` leads from each event to the one before it on its topic, past what history let go of, and ends at no event.
 pub async fn each_event_names_the_one_before_it_on_its_topic(harness: &impl Harness) {
-    let node = Node::start(
-        harness,
-        Setup {
-            history_events: 7,
-            ..Setup::roomy(2)
-        },
-    )
-    .await;
+    let node = Node::start(harness, Setup { history_events: 7, ..Setup::roomy(2) }).await;
     let topics = node.topics(2);
     node.join(&["t/*"]).await;
 
@@ -141,24 +115,12 @@ pub async fn each_event_names_the_one_before_it_on_its_topic(harness: &impl Harn
     for topic in &topics {
         let chain: Vec<_> = told(&heard).filter(|event| event.topic() == topic).collect();
         assert_eq!(chain.len(), 8 / topics.len() * 60 + 1, "{topic}: all were told");
-        assert!(
-            chain[0].prev() <= node.floor(topic).await,
-            "{topic}: no event is before the first"
-        );
+        assert!(chain[0].prev() <= node.floor(topic).await, "{topic}: no event is before the first");
         for pair in chain.windows(2) {
-            assert_eq!(
-                pair[1].prev(),
-                pair[0].id(),
-                "{topic}: what event {} names",
-                pair[1].id()
-            );
+            assert_eq!(pair[1].prev(), pair[0].id(), "{topic}: what event {} names", pair[1].id());
         }
         let read = node.read(topic, EventId::ZERO).await;
-        assert_eq!(
-            read.events[..],
-            [chain[chain.len() - 1].clone()],
-            "{topic}: history says what was told"
-        );
+        assert_eq!(read.events[..], [chain[chain.len() - 1].clone()], "{topic}: history says what was told");
     }
 }
 
@@ -176,11 +138,7 @@ pub async fn what_is_published_comes_back_unchanged(harness: &impl Harness) {
         ("lone/line-end", None, "\n"),
         ("nul", None, "a\0b\0"),
         ("sse", Some("id"), "id: 1\n\ndata: x\n: comment\nevent: connected"),
-        (
-            "ünï/cødé/日本/🦀",
-            Some("gelöscht 🗑"),
-            "\u{feff}日本語 🦀 \u{2028}\u{85}\u{7f}\u{1b}\u{10ffff}",
-        ),
+        ("ünï/cødé/日本/🦀", Some("gelöscht 🗑"), "\u{feff}日本語 🦀 \u{2028}\u{85}\u{7f}\u{1b}\u{10ffff}"),
         ("{brace}:colon ~+?[a]\\", Some("*"), "$1 %s {} \\0 \\n \"quoted\""),
         ("//", None, "segments may be empty"),
         (longest.as_str(), None, "the longest topic"),
@@ -198,18 +156,12 @@ pub async fn what_is_published_comes_back_unchanged(harness: &impl Harness) {
     for (case, published) in cases.into_iter().zip(published) {
         let new = new(case);
         let told: Vec<_> = told(&heard).filter(|event| event.topic() == &new.topic).collect();
-        let [told] = told[..] else {
-            panic!("{}: told {} times", new.topic, told.len())
-        };
+        let [told] = told[..] else { panic!("{}: told {} times", new.topic, told.len()) };
         let expected = Event::new(new.topic.clone(), published.id, told.prev(), new.event_type, &new.data);
         assert_eq!(told.data(), &*new.data, "{}: the data", new.topic);
         assert!(**told == expected, "{}: told differs", new.topic);
         let read = node.read(&new.topic, EventId::ZERO).await;
-        assert!(
-            read.events.len() == 1 && *read.events[0] == expected,
-            "{}: read differs",
-            new.topic
-        );
+        assert!(read.events.len() == 1 && *read.events[0] == expected, "{}: read differs", new.topic);
     }
 }
 
@@ -222,16 +174,9 @@ pub async fn a_key_takes_effect_once(harness: &impl Harness) {
     let first = node.publish_one(keyed(&orders, "first", "k")).await;
     let other = node.publish_one(keyed(&orders, "other", "K")).await;
     let again = node.publish_one(keyed(&orders, "again", "k")).await;
-    let plain = [
-        node.publish(&orders, "plain").await,
-        node.publish(&orders, "plain").await,
-    ];
+    let plain = [node.publish(&orders, "plain").await, node.publish(&orders, "plain").await];
 
-    assert_eq!(
-        (first.duplicate, other.duplicate),
-        (false, false),
-        "no key was seen before"
-    );
+    assert_eq!((first.duplicate, other.duplicate), (false, false), "no key was seen before");
     assert_eq!((again.duplicate, again.id), (true, first.id), "the key was seen");
     only_these_took_effect(&node, &orders, &[first.id, other.id, plain[0], plain[1]]).await;
     let read = node.read(&orders, EventId::ZERO).await;
@@ -247,21 +192,11 @@ pub async fn a_key_used_by_many_at_once_takes_effect_once(harness: &impl Harness
     for round in 0..20 {
         let publishers = (0..16).map(|publisher| {
             let (node, orders) = (node.clone(), orders.clone());
-            async move {
-                node.publish_one(keyed(&orders, &publisher.to_string(), &format!("key {round}")))
-                    .await
-            }
+            async move { node.publish_one(keyed(&orders, &publisher.to_string(), &format!("key {round}"))).await }
         });
         let answers = at_once(publishers).await;
-        assert!(
-            answers.iter().all(|answer| answer.id == answers[0].id),
-            "one id for all: {answers:?}"
-        );
-        assert_eq!(
-            answers.iter().filter(|answer| !answer.duplicate).count(),
-            1,
-            "one took effect: {answers:?}"
-        );
+        assert!(answers.iter().all(|answer| answer.id == answers[0].id), "one id for all: {answers:?}");
+        assert_eq!(answers.iter().filter(|answer| !answer.duplicate).count(), 1, "one took effect: {answers:?}");
     }
 
     let read = node.read(&orders, EventId::ZERO).await;
@@ -288,11 +223,7 @@ pub async fn a_key_counts_once_within_a_batch(harness: &impl Harness) {
 
     let duplicates: Vec<_> = published.iter().map(|published| published.duplicate).collect();
     assert_eq!(duplicates, [false, false, true, false, false, true]);
-    assert_eq!(
-        [published[2].id, published[5].id],
-        [published[0].id; 2],
-        "duplicates have the first one's id"
-    );
+    assert_eq!([published[2].id, published[5].id], [published[0].id; 2], "duplicates have the first one's id");
     only_these_took_effect(&node, &orders, &[published[0].id, published[3].id]).await;
     only_these_took_effect(&node, &news, &[published[1].id, published[4].id]).await;
 }
@@ -316,14 +247,7 @@ pub async fn a_key_belongs_to_its_topic(harness: &impl Harness) {
 
 /// A retry that comes late has the first one's answer, even if history no longer holds the event.
 pub async fn a_key_outlives_the_event(harness: &impl Harness) {
-    let node = Node::start(
-        harness,
-        Setup {
-            history_events: 1,
-            ..Setup::roomy(1)
-        },
-    )
-    .await;
+    let node = Node::start(harness, Setup { history_events: 1, ..Setup::roomy(1) }).await;
     let orders = topic("orders/42");
 
     let first = node.publish_one(keyed(&orders, "x", "k")).await;
@@ -335,10 +259,6 @@ pub async fn a_key_outlives_the_event(harness: &impl Harness) {
 }
 
 async fn only_these_took_effect(node: &Node, topic: &Topic, expected: &[EventId]) {
-    assert_eq!(
-        ids(&node.read(topic, EventId::ZERO).await.events),
-        expected,
-        "{topic}: read"
-    );
+    assert_eq!(ids(&node.read(topic, EventId::ZERO).await.events), expected, "{topic}: read");
     assert_eq!(told_of(&node.settle().await, topic), expected, "{topic}: told");
 }

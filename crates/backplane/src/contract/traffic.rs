@@ -21,7 +21,7 @@ const PUBLISHERS: usize = 4;
 const BATCH_MAX: usize = 5;
 
 /// From so many events on, publishers go slowly: a check that hangs shall not fill the memory.
-const FAST_MAX: usize = 20_000;
+const FAST_MAX: usize = 60_000;
 
 /// See the module.
 pub(super) struct Traffic {
@@ -40,20 +40,14 @@ impl Traffic {
         let (count, published) = watch::channel(0);
         let publish = |number| publish_until(stop.clone(), node.clone(), topics.to_vec(), number, count.clone());
         let publishers = (0..PUBLISHERS).map(|number| tokio::spawn(publish(number))).collect();
-        Self {
-            stop,
-            published,
-            publishers,
-        }
+        Self { stop, published, publishers }
     }
 
     /// Waits until so many more events have been published.
     pub(super) async fn flows(&self, more: usize) {
         let mut published = self.published.clone();
         let wanted = *published.borrow() + more;
-        in_time("traffic", published.wait_for(|published| *published >= wanted))
-            .await
-            .expect("publishers go on");
+        in_time("traffic", published.wait_for(|published| *published >= wanted)).await.expect("publishers go on");
     }
 
     /// Ends it.
@@ -70,12 +64,7 @@ impl Traffic {
 impl Record {
     /// The ids of one topic, in order.
     pub(super) fn of(&self, topic: &Topic) -> Vec<EventId> {
-        let ids: BTreeSet<_> = self
-            .0
-            .iter()
-            .filter(|(other, _)| other == topic)
-            .map(|(_, id)| *id)
-            .collect();
+        let ids: BTreeSet<_> = self.0.iter().filter(|(other, _)| other == topic).map(|(_, id)| *id).collect();
         ids.into_iter().collect()
     }
 }
@@ -99,7 +88,7 @@ async fn publish_until(
         record.extend(batch.into_iter().zip(published.iter().map(|published| published.id)));
         count.send_modify(|count| *count += size);
         if record.len() > FAST_MAX / PUBLISHERS {
-            sleep(Duration::from_millis(1)).await;
+            sleep(Duration::from_millis(5)).await;
         } else {
             tokio::task::yield_now().await;
         }

@@ -11,7 +11,9 @@ use towncrier_core::{
     replay::{From, Page, Request},
     rooms::{CohortId, MemberId, Rooms, frames},
 };
-use towncrier_wire::{Cursor, EventId, Gap, GapReason, Heads, Partitions, Selectors, Start, Topic, control, sse};
+use towncrier_wire::{
+    Cursor, EventId, Gap, GapReason, Heads, Partitions, Selectors, Start, Topic, control, limits::PARTITIONS_MAX, sse,
+};
 
 use super::{
     audit::{Audit, Excuse},
@@ -62,6 +64,7 @@ pub(crate) struct Reading {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Session {
+    pub(crate) client: usize,
     pub(crate) worker: usize,
     pub(crate) cohort: CohortId,
     pub(crate) member: Option<MemberId>,
@@ -73,6 +76,8 @@ pub(crate) struct Session {
     start: Start,
     /// Whether the client came with a cursor that was ahead of everything.
     ahead: bool,
+    /// Up to where the session knows that something may be lost.
+    told_floors: Heads,
     /// The worker's heads when the session came.
     came_at: Heads,
     began_at: Heads,
@@ -81,8 +86,8 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new(
         shared: &Shared,
-        worker: usize,
-        cohort: CohortId,
+        client: usize,
+        (worker, cohort): (usize, CohortId),
         selectors: Selectors,
         start: Start,
         came_at: Heads,
@@ -94,6 +99,7 @@ impl Session {
             touched.any(|partition| cursor.get(partition).is_some_and(|id| id > heads[partition.index()]))
         };
         Self {
+            client,
             worker,
             cohort,
             member: None,
@@ -104,13 +110,14 @@ impl Session {
             audit,
             selectors,
             start,
+            told_floors: [EventId::ZERO; PARTITIONS_MAX],
             came_at,
             began_at: came_at,
         }
     }
 
     /// Does the next thing that is to be done. Gives whether there was any; `true` with [`State::Joining`] asks for a join.
-    pub(crate) fn step(&mut self, client: usize, shared: &mut Shared, rooms: &mut Rooms<usize>) -> bool {
+    pub(crate) fn step(&mut self, shared: &mut Shared, rooms: &mut Rooms<usize>) -> bool {
         match std::mem::replace(&mut self.state, State::Joining) {
             State::Joining => return false,
             State::Closed => {
@@ -123,7 +130,7 @@ impl Session {
                 self.take(next, None, shared);
             }
             State::Attach => {
-                let (member, heads) = rooms.attach(self.cohort, client).expect("the cohort is ready");
+                let (member, heads) = rooms.attach(self.cohort, self.client).expect("the cohort is ready");
                 self.member = Some(member);
                 let next = self.handover.attached(&heads);
                 self.take(next, None, shared);
@@ -151,6 +158,11 @@ impl Session {
         }
     }
 
+    /// The hub ends the stream.
+    pub(crate) fn close(&mut self) {
+        self.state = State::Closed;
+    }
+
     /// Its heartbeat is due.
     pub(crate) fn heartbeat(&mut self, rooms: &Rooms<usize>) {
         if let (State::Live, Some(member)) = (&self.state, self.member) {
@@ -170,8 +182,8 @@ impl Session {
             reading.arriving = Some((topic, after, read));
         } else {
             let Reading { request, plan, .. } = reading;
-            eprintln!("page {request:?} {plan:?}"); let page = request.page(&plan.known, &shared.store.floors(), shared.partitions);
-            eprintln!("is {page:?}"); self.waive(&request, &plan.known, shared);
+            let page = request.page(&plan.known, &shared.store.floors(), shared.partitions);
+            self.waive(&request, &plan.known, shared);
             let next = self.handover.page(page.clone());
             self.take(next, Some(&page), shared);
             return;
@@ -216,8 +228,10 @@ impl Session {
             Step::Attach => State::Attach,
             Step::Join => State::Joining,
             Step::Read(request) => State::Read(request),
-            Step::Live if self.member.is_none() => State::Closed,
-            Step::Live => State::Live,
+            Step::Live => {
+                assert!(self.member.is_some(), "nobody is live without an outbox");
+                State::Live
+            }
         };
     }
 
@@ -234,6 +248,10 @@ impl Session {
             assert!(output.gaps.is_empty() && output.events.is_empty(), "nothing can be sent without a cursor");
             return;
         };
+        // What is lost below a floor only after the session was told of the floor needs no second gap.
+        let Shared { store, truth, now_ms, .. } = &mut *shared;
+        let below = truth.of(&self.selectors).filter(|fact| fact.id <= self.told_floors[fact.partition]);
+        self.audit.waived.extend(below.filter(|fact| !retains(store, fact, *now_ms)).map(|fact| fact.number));
         for gap in output.gaps {
             let excuse = self.excuse(&gap, page, shared);
             self.audit.excuses.push_back(excuse);
@@ -257,6 +275,7 @@ impl Session {
                 (Opening::At(at), Start::After(cursor)) if self.handover.resumed() => {
                     if let Some(wanted) = cursor.get(partition) {
                         assert_eq!(at.get(partition), Some(wanted), "it starts where the client is");
+                        assert!(wanted <= heads[index], "{at:?} is ahead of {heads:?}");
                     } else {
                         assert!(at.get(partition).is_some_and(|id| id >= self.came_at[index] && id <= heads[index]));
                     }
@@ -273,7 +292,7 @@ impl Session {
     }
 
     /// The events that a gap stands for. There must be some: a gap that tells of no loss is a lie too.
-    fn excuse(&self, gap: &Gap, page: Option<&Page>, shared: &mut Shared) -> Excuse {
+    fn excuse(&mut self, gap: &Gap, page: Option<&Page>, shared: &mut Shared) -> Excuse {
         let Shared { store, truth, now_ms, .. } = shared;
         let reason = gap.reason;
         let events = match reason {
@@ -283,7 +302,7 @@ impl Session {
             }
             GapReason::BackplaneLost => {
                 let floors = &page.expect("a page").floors;
-                assert!(floors.iter().all(|(partition, floor)| *floor <= store.floors()[*partition]));
+                floors.iter().for_each(|(partition, floor)| self.told_floors[*partition] = *floor);
                 let below = |fact: &&Fact| floors.iter().any(|(p, floor)| fact.partition == *p && fact.id <= *floor);
                 let gone = truth.of(&self.selectors).filter(below).filter(|fact| !retains(store, fact, *now_ms));
                 gone.map(|fact| fact.number).collect()
@@ -367,4 +386,3 @@ fn plan(request: &Request, shared: &mut Shared) -> Plan {
     }
     plan
 }
-
