@@ -186,7 +186,7 @@ impl Hub {
     /// Stores events, each for itself; the answers are in their order. What is stored is delivered.
     pub async fn publish(&self, events: Vec<NewEvent>) -> Vec<Result<Published, PublishError>> {
         let count = events.len();
-        let bytes = events.iter().map(|event| event.data.len() + size_of::<NewEvent>()).sum();
+        let bytes = events.iter().map(NewEvent::cost).sum();
         let Some(_waiting) = Waiting::enter(&self.inner, bytes) else {
             return vec![Err(PublishError::Overloaded); count];
         };

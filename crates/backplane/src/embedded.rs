@@ -66,7 +66,7 @@ impl Backplane for Embedded {
 
     fn publish(&self, events: Vec<NewEvent>) -> Answer<'_, Vec<Result<Published, BackplaneError>>> {
         Box::pin(async move {
-            let bytes = events.iter().map(|event| event.data.len() + size_of::<NewEvent>()).sum();
+            let bytes = events.iter().map(NewEvent::cost).sum();
             let reserved = match self.sender.reserve(bytes).await {
                 Ok(reserved) => reserved,
                 Err(error) => return events.iter().map(|_| Err(error.clone())).collect(),

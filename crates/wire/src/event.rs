@@ -19,6 +19,14 @@ pub struct NewEvent {
     pub idempotency_key: Option<Name>,
 }
 
+impl NewEvent {
+    /// About what it will cost to keep, in bytes: for bounds on what is under way.
+    #[must_use]
+    pub fn cost(&self) -> usize {
+        size_of::<Event>() + self.topic.as_str().len() + sse::data_weight(&self.data)
+    }
+}
+
 /// A stored event with its frame, encoded once per node and shared by all that send it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Event {
