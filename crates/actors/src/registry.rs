@@ -65,8 +65,8 @@ pub struct Registry {
     _vital: Vital,
 }
 
-/// Where sessions are: by worker, the keys there.
-type Places = HashMap<Addr<Rooms>, Option<Vec<SessionKey>>>;
+/// Where sessions are: each worker, and the keys there, or `None` for all of them.
+type Places = Vec<(Addr<Rooms>, Option<Vec<SessionKey>>)>;
 
 impl Registry {
     pub(crate) fn new(metrics: Arc<Metrics>, vital: Vital) -> Self {
@@ -78,19 +78,24 @@ impl Registry {
         let mut places = Places::new();
         let mut count = 0;
         let mut add = |entry: &Entry| {
-            let keys = places.entry(entry.rooms.clone()).or_insert_with(|| Some(Vec::new()));
-            keys.get_or_insert_default().push(entry.key);
             count += 1;
+            match places.iter_mut().find(|(rooms, _)| *rooms == entry.rooms) {
+                Some((_, keys)) => keys.get_or_insert_default().push(entry.key),
+                None => places.push((entry.rooms.clone(), Some(vec![entry.key]))),
+            }
         };
         match who {
             Who::Session(id) => add(self.sessions.get(id)?),
             Who::User(user) => {
-                self.users.get(user).into_iter().flatten().filter_map(|id| self.sessions.get(id)).for_each(add)
+                let ids = self.users.get(user).into_iter().flatten();
+                ids.filter_map(|id| self.sessions.get(id)).for_each(add);
             }
             Who::Everyone => {
                 count = self.sessions.len();
                 for entry in self.sessions.values() {
-                    places.entry(entry.rooms.clone()).or_insert(None);
+                    if places.iter().all(|(rooms, _)| *rooms != entry.rooms) {
+                        places.push((entry.rooms.clone(), None));
+                    }
                 }
             }
         }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use towncrier_actors::messages::SessionInfo;
 use towncrier_core::store::TopicInfo;
-use towncrier_wire::{Event, Gap};
+use towncrier_wire::{Event, Gap, Name, Selector};
 
 /// 200 with JSON that no cache keeps.
 pub(crate) fn json(value: &impl Serialize) -> HttpResponse {
@@ -33,8 +33,8 @@ pub(crate) fn gap(gap: &Gap) -> Value {
 pub(crate) fn session(info: &SessionInfo, node: &str) -> Value {
     json!({
         "id": info.id.as_str(),
-        "user": info.user.as_ref().map(|user| user.as_str()),
-        "selectors": info.selectors.iter().map(|selector| selector.as_str()).collect::<Vec<_>>(),
+        "user": info.user.as_ref().map(Name::as_str),
+        "selectors": info.selectors.iter().map(Selector::as_str).collect::<Vec<_>>(),
         "remote": info.remote.map(|address| address.to_string()),
         "connected_at": info.connected_at,
         "node": node,

@@ -1,0 +1,261 @@
+//! The rooms of one worker thread.
+//!
+//! Messages only queue work; the pump does it, once per turn of the thread's loop: it applies a slice of deliveries, makes
+//! them readable at once, and wakes the members of each cohort that has something new, some at a time. What it has not
+//! done it does at its next turn, after the streams that it woke, so that a burst is sent in pieces that the sockets can
+//! take and nobody is called slow who was never asked.
+
+mod clock;
+mod pump;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    rc::Rc,
+    sync::{Arc, atomic::AtomicUsize},
+    time::{Duration, Instant},
+};
+
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
+use towncrier_core::{
+    Wheel,
+    rooms::{CohortId, CohortKey},
+};
+use towncrier_telemetry::DropReason;
+use towncrier_wire::Selector;
+
+use self::{
+    clock::Due,
+    pump::{Pump, Waking},
+};
+use crate::{
+    Bridge,
+    fatal::Vital,
+    local::{Local, Shared},
+    messages::{
+        Attach, Attached, Deliver, Delivery, Direct, End, EndSessions, Join, JoinAgain, Numbered, Ready, SessionKey,
+        Subscribe, Unsubscribe, WorkerUp,
+    },
+    options::TICK,
+};
+
+/// Slots of the wheel: most heartbeats lie within one turn of it.
+const WHEEL_SLOTS: usize = 512;
+
+/// See the module.
+pub struct Rooms {
+    local: Rc<Local>,
+    bridge: Addr<Bridge>,
+    number: Option<usize>,
+    /// Selectors to join as soon as the bridge has given this worker a number.
+    early: Vec<Selector>,
+    waiting: HashMap<CohortId, Vec<SessionKey>>,
+    /// Sessions that joined again, each with the selectors that are yet to be answered.
+    again: Vec<(SessionKey, Vec<Selector>)>,
+    inbox: VecDeque<Delivery>,
+    /// How many events of the first delivery in `inbox` have been applied.
+    applied: usize,
+    queued: Arc<AtomicUsize>,
+    waking: Waking,
+    /// Cohorts whose members have had a turn to read since they were woken.
+    check: Vec<CohortId>,
+    wheel: Wheel<Due>,
+    began: Instant,
+    _vital: Vital,
+}
+
+impl Rooms {
+    pub(crate) fn new(local: Rc<Local>, bridge: Addr<Bridge>, vital: Vital) -> Self {
+        Self {
+            local,
+            bridge,
+            number: None,
+            early: Vec::new(),
+            waiting: HashMap::new(),
+            again: Vec::new(),
+            inbox: VecDeque::new(),
+            applied: 0,
+            queued: Arc::new(AtomicUsize::new(0)),
+            waking: Waking::default(),
+            check: Vec::new(),
+            wheel: Wheel::new(WHEEL_SLOTS, 0),
+            began: Instant::now(),
+            _vital: vital,
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.local.tick.get() * TICK.as_millis() as u64
+    }
+
+    fn ticks(duration: Duration) -> u64 {
+        (duration.as_millis() / TICK.as_millis()).max(1) as u64
+    }
+
+    fn join(&mut self, selectors: Vec<Selector>) {
+        match self.number {
+            _ if selectors.is_empty() => {}
+            Some(worker) => self.bridge.do_send(Join { worker, selectors }),
+            None => self.early.extend(selectors),
+        }
+    }
+}
+
+/// Sends a session a message, if it still runs.
+fn tell<M>(shared: &Shared, message: M)
+where
+    crate::Session: Handler<M>,
+    M: actix::Message<Result = ()> + Send + 'static,
+{
+    if let Some(address) = &*shared.address.borrow() {
+        address.do_send(message);
+    }
+}
+
+impl Actor for Rooms {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let up = WorkerUp { rooms: ctx.address(), queued: self.queued.clone() };
+        let own = ctx.address();
+        let bridge = self.bridge.clone();
+        ctx.spawn(async move { bridge.send(up).await.ok().flatten() }.into_actor(self).map(move |number, _, _| {
+            match number {
+                Some(number) => own.do_send(Numbered(number)),
+                None => tracing::error!("too many workers, this one gets no events"),
+            }
+        }));
+        ctx.run_interval(TICK, |rooms, _| rooms.tick());
+        ctx.spawn(Pump);
+    }
+}
+
+impl Handler<Numbered> for Rooms {
+    type Result = ();
+
+    fn handle(&mut self, Numbered(number): Numbered, _: &mut Self::Context) {
+        self.number = Some(number);
+        let early = std::mem::take(&mut self.early);
+        self.join(early);
+    }
+}
+
+impl Handler<Deliver> for Rooms {
+    type Result = ();
+
+    fn handle(&mut self, Deliver(deliveries): Deliver, _: &mut Self::Context) {
+        self.inbox.extend(deliveries);
+    }
+}
+
+impl Handler<Subscribe> for Rooms {
+    type Result = ();
+
+    fn handle(&mut self, Subscribe { session, selectors }: Subscribe, _: &mut Self::Context) {
+        let Some(shared) = self.local.session(session) else { return };
+        let policy = self.local.options.policies.of(&selectors);
+        let (cohort, to_join) = self.local.rooms.borrow_mut().subscribe(CohortKey { selectors, policy });
+        shared.cohort.set(Some(cohort));
+        if self.local.rooms.borrow().is_ready(cohort) {
+            tell(&shared, Ready(self.local.rooms.borrow().heads()));
+        } else {
+            self.waiting.entry(cohort).or_default().push(session);
+        }
+        self.join(to_join);
+
+        let now = self.local.tick.get();
+        let heartbeat = Self::ticks(self.local.options.heartbeat);
+        // The first one comes early, at a random time, so that sessions which came at once do not beat at once.
+        self.wheel.insert(now + fastrand::u64(heartbeat / 2..=heartbeat), Due::Heartbeat(session));
+        let lifetime = self.local.options.max_lifetime;
+        if !lifetime.is_zero() {
+            let lifetime = Self::ticks(lifetime);
+            self.wheel.insert(now + lifetime - fastrand::u64(0..=lifetime / 4), Due::End(session));
+        }
+    }
+}
+
+impl Handler<JoinAgain> for Rooms {
+    type Result = ();
+
+    fn handle(&mut self, JoinAgain(key): JoinAgain, _: &mut Self::Context) {
+        let Some(cohort) = self.local.session(key).and_then(|shared| shared.cohort.get()) else { return };
+        let selectors = self.local.rooms.borrow().selectors(cohort);
+        self.again.push((key, selectors.clone()));
+        self.join(selectors);
+    }
+}
+
+impl Handler<Attach> for Rooms {
+    type Result = ();
+
+    fn handle(&mut self, Attach(key): Attach, _: &mut Self::Context) {
+        let Some(shared) = self.local.session(key) else { return };
+        let Some(cohort) = shared.cohort.get() else { return };
+        let attached = self.local.rooms.borrow_mut().attach(cohort, shared.clone());
+        if let Some((member, heads)) = attached {
+            shared.member.set(Some(member));
+            tell(&shared, Attached(heads));
+        }
+    }
+}
+
+impl Handler<Unsubscribe> for Rooms {
+    type Result = ();
+
+    fn handle(&mut self, Unsubscribe(key): Unsubscribe, _: &mut Self::Context) {
+        let Some(shared) = self.local.session(key) else { return };
+        self.local.sessions.borrow_mut().remove(key.index);
+        self.again.retain(|(other, _)| *other != key);
+        let mut rooms = self.local.rooms.borrow_mut();
+        if let Some(member) = shared.member.take() {
+            rooms.detach(member);
+        }
+        if let Some(cohort) = shared.cohort.take() {
+            if let Some(waiting) = self.waiting.get_mut(&cohort) {
+                waiting.retain(|other| *other != key);
+                if waiting.is_empty() {
+                    self.waiting.remove(&cohort);
+                }
+            }
+            rooms.unsubscribe(cohort, self.now_ms());
+        }
+        // The address keeps the actor's mailbox, and the actor keeps this.
+        shared.address.take();
+    }
+}
+
+impl Handler<Direct> for Rooms {
+    type Result = usize;
+
+    fn handle(&mut self, Direct { sessions, frame }: Direct, _: &mut Self::Context) -> usize {
+        let max = self.local.options.direct_events_max;
+        let offer = |shared: &Shared| {
+            let taken = shared.out.borrow_mut().push_direct(frame.clone(), max);
+            if !taken {
+                self.local.metrics.drops.of(DropReason::DirectFull).inc();
+            }
+            shared.wake();
+            usize::from(taken)
+        };
+        let taken = match sessions {
+            Some(keys) => keys.iter().filter_map(|key| self.local.session(*key)).map(|shared| offer(&shared)).sum(),
+            None => self.local.sessions.borrow().iter().map(|(_, shared)| offer(shared)).sum(),
+        };
+        self.local.metrics.direct_sent.inc_by(taken as u64);
+        taken
+    }
+}
+
+impl Handler<EndSessions> for Rooms {
+    type Result = ();
+
+    fn handle(&mut self, EndSessions { sessions, reason }: EndSessions, _: &mut Self::Context) {
+        match sessions {
+            Some(keys) => {
+                let found = keys.into_iter().filter_map(|key| self.local.session(key));
+                found.for_each(|shared| tell(&shared, End(reason)));
+            }
+            None => self.local.sessions.borrow().iter().for_each(|(_, shared)| tell(shared, End(reason))),
+        }
+    }
+}
