@@ -4,7 +4,7 @@
 //! worker what it wants of it, in one message. The order in which the backplane tells things is kept all the way.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     pin::Pin,
     sync::{
         Arc,
@@ -16,7 +16,7 @@ use std::{
 
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, ResponseFuture, StreamHandler, WrapFuture};
 use futures_util::Stream;
-use towncrier_backplane::{Backplane, BackplaneError, Published, Signal, Signals};
+use towncrier_backplane::{Answer, Backplane, BackplaneError, Published, Signal, Signals};
 use towncrier_core::{SelectorIndex, store::TopicInfo, store::Totals};
 use towncrier_telemetry::{DropReason, Metrics};
 use towncrier_wire::{Event, Heads, Selector, limits::WORKERS_MAX};
@@ -50,14 +50,22 @@ struct Worker {
     behind: Option<Vec<Selector>>,
 }
 
-/// Which workers want a selector, as bits by number.
+/// Who wants a selector.
 #[derive(Debug, Default)]
 struct Wanted {
+    /// Which workers want it, as bits by number.
     by: u64,
-    /// Which of them wait for the answer to a join.
-    waiting: u64,
     /// Which of them get its events.
     joined: u64,
+    /// Workers that wait for the answer to a join, one entry for each join: answers come in the order of the joins.
+    waiting: VecDeque<usize>,
+}
+
+/// Something to ask of the backplane.
+#[derive(Debug)]
+enum Operation {
+    Join(Vec<Selector>),
+    Leave(Vec<Selector>),
 }
 
 /// See the module.
@@ -69,6 +77,11 @@ pub struct Bridge {
     wanted: HashMap<Selector, Wanted>,
     index: SelectorIndex<usize>,
     heads: Heads,
+    /// What to follow and what not to, one after the other: a leave that overtook a later join would end what was just
+    /// begun.
+    operations: VecDeque<Operation>,
+    operating: bool,
+    announcing: bool,
     options: Arc<Options>,
     metrics: Arc<Metrics>,
     _vital: Vital,
@@ -102,39 +115,66 @@ impl Bridge {
             wanted: HashMap::new(),
             index: SelectorIndex::default(),
             heads: Heads::default(),
+            operations: VecDeque::new(),
+            operating: false,
+            announcing: false,
             options,
             metrics,
             _vital: vital,
         }
     }
 
-    fn join(&mut self, selectors: Vec<Selector>, retry: Duration, ctx: &mut Context<Self>) {
+    fn operate(&mut self, operation: Operation, ctx: &mut Context<Self>) {
+        self.operations.push_back(operation);
+        if !self.operating {
+            self.operate_next(RETRY_FIRST, ctx);
+        }
+    }
+
+    /// Asks for the first operation that waits; it stays first until it is done.
+    fn operate_next(&mut self, retry: Duration, ctx: &mut Context<Self>) {
+        self.operating = !self.operations.is_empty();
         let backplane = self.backplane.clone();
-        let joined = async move { (backplane.join(selectors.clone()).await, selectors) };
-        ctx.spawn(joined.into_actor(self).map(move |(result, selectors), _, ctx| {
-            if let Err(error) = result {
-                tracing::warn!(%error, selectors = selectors.len(), "cannot follow topics, trying again");
+        let asked: Answer<'static, _> = match self.operations.front_mut() {
+            None => return,
+            Some(Operation::Join(selectors)) => {
+                // What was left again while the backplane was away needs no answer.
+                selectors.retain(|selector| self.wanted.contains_key(selector));
+                let selectors = selectors.clone();
+                Box::pin(async move { backplane.join(selectors).await })
+            }
+            Some(Operation::Leave(selectors)) => {
+                let selectors = selectors.clone();
+                Box::pin(async move { backplane.leave(selectors).await })
+            }
+        };
+        ctx.spawn(asked.into_actor(self).map(move |result, bridge, ctx| match result {
+            Ok(()) => {
+                bridge.operations.pop_front();
+                bridge.operate_next(RETRY_FIRST, ctx);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot tell the backplane what to follow, trying again");
                 let wait = retry.mul_f64(0.5 + fastrand::f64());
                 let retry = (retry * 2).min(RETRY_MOST);
-                ctx.run_later(wait, move |bridge, ctx| bridge.join(selectors, retry, ctx));
+                ctx.run_later(wait, move |bridge, ctx| bridge.operate_next(retry, ctx));
             }
         }));
     }
 
-    fn joined(&mut self, selectors: Vec<Selector>, heads: &Heads, out: &mut [Vec<Delivery>]) {
+    fn joined(&mut self, mut selectors: Vec<Selector>, heads: &Heads, out: &mut [Vec<Delivery>]) {
         self.advance(heads);
+        selectors.retain(|selector| self.wanted.contains_key(selector));
         self.history.do_send(Follow { selectors: selectors.clone(), heads: *heads });
         let mut answers: Vec<Vec<Selector>> = vec![Vec::new(); self.workers.len()];
         for selector in selectors {
             let Some(wanted) = self.wanted.get_mut(&selector) else { continue };
-            for worker in bits(wanted.waiting) {
-                if wanted.joined & (1 << worker) == 0 {
-                    self.index.insert(&selector, worker);
-                }
-                answers[worker].push(selector.clone());
+            let Some(worker) = wanted.waiting.pop_front() else { continue };
+            if wanted.joined & (1 << worker) == 0 {
+                self.index.insert(&selector, worker);
+                wanted.joined |= 1 << worker;
             }
-            wanted.joined |= wanted.waiting;
-            wanted.waiting = 0;
+            answers[worker].push(selector);
         }
         for (worker, selectors) in answers.into_iter().enumerate().filter(|(_, selectors)| !selectors.is_empty()) {
             match &mut self.workers[worker].behind {
@@ -206,6 +246,10 @@ impl Bridge {
 
     fn every_second(&mut self, ctx: &mut Context<Self>) {
         self.resync();
+        // One at a time: a backplane that does not answer is not asked again and again.
+        if std::mem::replace(&mut self.announcing, true) {
+            return;
+        }
         let backplane = self.backplane.clone();
         let metrics = self.metrics.clone();
         let work = async move {
@@ -218,7 +262,7 @@ impl Bridge {
                 metrics.history_topics.set(gauge(totals.topics));
             }
         };
-        ctx.spawn(work.into_actor(self));
+        ctx.spawn(work.into_actor(self).map(|(), bridge, _| bridge.announcing = false));
     }
 }
 
@@ -279,9 +323,9 @@ impl Handler<Join> for Bridge {
         for selector in &selectors {
             let wanted = self.wanted.entry(selector.clone()).or_default();
             wanted.by |= 1 << worker;
-            wanted.waiting |= 1 << worker;
+            wanted.waiting.push_back(worker);
         }
-        self.join(selectors, RETRY_FIRST, ctx);
+        self.operate(Operation::Join(selectors), ctx);
     }
 }
 
@@ -292,9 +336,9 @@ impl Handler<Leave> for Bridge {
         let mut unwanted = Vec::new();
         for selector in selectors {
             let Some(wanted) = self.wanted.get_mut(&selector) else { continue };
-            for set in [&mut wanted.by, &mut wanted.waiting, &mut wanted.joined] {
-                *set &= !(1 << worker);
-            }
+            wanted.by &= !(1 << worker);
+            wanted.joined &= !(1 << worker);
+            wanted.waiting.retain(|other| *other != worker);
             self.index.remove(&selector, worker);
             if wanted.by == 0 {
                 self.wanted.remove(&selector);
@@ -305,18 +349,20 @@ impl Handler<Leave> for Bridge {
             return;
         }
         self.history.do_send(Unfollow(unwanted.clone()));
-        let backplane = self.backplane.clone();
-        // What it goes on telling finds nobody: no harm is done if it cannot be reached now.
-        ctx.spawn(async move { _ = backplane.leave(unwanted).await }.into_actor(self));
+        self.operate(Operation::Leave(unwanted), ctx);
     }
 }
 
 impl Handler<Publish> for Bridge {
     type Result = ResponseFuture<Vec<Result<Published, BackplaneError>>>;
 
-    fn handle(&mut self, Publish(events): Publish, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Publish { events, waiting }: Publish, _: &mut Self::Context) -> Self::Result {
         let backplane = self.backplane.clone();
-        Box::pin(async move { backplane.publish(events).await })
+        Box::pin(async move {
+            let answers = backplane.publish(events).await;
+            drop(waiting);
+            answers
+        })
     }
 }
 

@@ -25,6 +25,15 @@ const TOPICS_PER_READ: usize = 1000;
 
 type Load = Shared<LocalBoxFuture<'static, Result<Rc<TopicRead>, BackplaneError>>>;
 
+/// What is read: a topic, after which id, how many events at most.
+type Asked = (Topic, EventId, usize);
+
+struct UnderWay {
+    /// Everything up to this id was stored before the read began, so the answer has it.
+    has: EventId,
+    load: Load,
+}
+
 /// See the module.
 pub struct History {
     inner: Rc<Inner>,
@@ -34,8 +43,8 @@ pub struct History {
 struct Inner {
     backplane: Arc<dyn Backplane>,
     cache: RefCell<Cache>,
-    /// Reads under way: from after which id, how many events at most, and the answer.
-    loads: RefCell<HashMap<Topic, (EventId, usize, Load)>>,
+    /// Reads under way.
+    loads: RefCell<HashMap<Asked, UnderWay>>,
     metrics: Arc<Metrics>,
 }
 
@@ -69,35 +78,35 @@ impl Inner {
         // One more than a page holds, so that a page which is not full is known to be the last.
         let limit = if matches!(request.from, From::Last(_)) { usize::MAX } else { REPLAY_PAGE_EVENTS_MAX + 1 };
         for (topic, after) in std::mem::take(&mut plan.missing) {
-            let read = self.load(&topic, after, limit).await?;
+            let upto = request.upto[self.backplane.partitions().of(&topic).index()];
+            let read = self.load((topic.clone(), after, limit), upto).await?;
             plan.known.insert(topic, (*read).clone());
         }
         let floors = self.backplane.floors().await?;
         Ok(request.page(&plan.known, &floors, self.backplane.partitions()))
     }
 
-    async fn load(
-        self: &Rc<Self>,
-        topic: &Topic,
-        after: EventId,
-        limit: usize,
-    ) -> Result<Rc<TopicRead>, BackplaneError> {
-        let serves =
-            |(from, most, load): &(EventId, usize, Load)| (*from == after && *most == limit).then(|| load.clone());
-        let under_way = self.loads.borrow().get(topic).and_then(serves);
+    /// Reads, or waits for a read that another session asked for, if that one will have everything up to `upto`.
+    async fn load(self: &Rc<Self>, asked: Asked, upto: EventId) -> Result<Rc<TopicRead>, BackplaneError> {
+        let under_way = self.loads.borrow().get(&asked).filter(|one| upto <= one.has).map(|one| one.load.clone());
         if let Some(load) = under_way {
             return load.await;
         }
-        let (inner, asked) = (self.clone(), topic.clone());
+        let (inner, own) = (self.clone(), asked.clone());
         let load = async move {
-            let read = inner.backplane.read(asked.clone(), after, limit).await;
-            inner.loads.borrow_mut().remove(&asked);
+            let (topic, after, limit) = &own;
+            let read = inner.backplane.read(topic.clone(), *after, *limit).await;
+            // Of two reads of the same, the first to end may be the other one's; that only shares less.
+            inner.loads.borrow_mut().remove(&own);
             let read = read?;
-            inner.cache.borrow_mut().backfill(&asked, after, &read);
+            inner.cache.borrow_mut().backfill(topic, *after, &read);
             Ok(Rc::new(read))
         };
         let load: Load = load.boxed_local().shared();
-        self.loads.borrow_mut().insert(topic.clone(), (after, limit, load.clone()));
+        // Whoever wants all there is cannot say what that was.
+        if upto < EventId::MAX {
+            self.loads.borrow_mut().insert(asked, UnderWay { has: upto, load: load.clone() });
+        }
         load.await
     }
 }

@@ -52,7 +52,7 @@ struct Inner {
     registry: Addr<Registry>,
     fatal: Arc<Fatal>,
     workers: Mutex<Vec<Addr<Rooms>>>,
-    publishing: AtomicUsize,
+    in_flight: Arc<InFlight>,
     arbiters: Vec<Arbiter>,
 }
 
@@ -78,6 +78,7 @@ impl Hub {
         let partitions = backplane.partitions();
         let fatal = Fatal::new(metrics.clone());
         let bridge_thread = Arbiter::new();
+        let history_thread = Arbiter::new();
         let registry_thread = Arbiter::new();
 
         let history = {
@@ -89,7 +90,7 @@ impl Hub {
             };
             let (backplane, metrics) = (backplane.clone(), metrics.clone());
             let vital = Vital::new(ActorLabel::History, &fatal);
-            History::start_in_arbiter(&bridge_thread.handle(), move |_| {
+            History::start_in_arbiter(&history_thread.handle(), move |_| {
                 History::new(backplane, Cache::new(cache), metrics, vital)
             })
         };
@@ -104,6 +105,7 @@ impl Hub {
             let (metrics, vital) = (metrics.clone(), Vital::new(ActorLabel::Registry, &fatal));
             Registry::start_in_arbiter(&registry_thread.handle(), move |_| Registry::new(metrics, vital))
         };
+        let in_flight = Arc::new(InFlight { bytes: AtomicUsize::new(0), metrics: metrics.clone() });
         let inner = Inner {
             number: HUBS.fetch_add(1, Ordering::Relaxed),
             options,
@@ -114,8 +116,8 @@ impl Hub {
             registry,
             fatal,
             workers: Mutex::new(Vec::new()),
-            publishing: AtomicUsize::new(0),
-            arbiters: vec![bridge_thread, registry_thread],
+            in_flight,
+            arbiters: vec![bridge_thread, history_thread, registry_thread],
         };
         Self { inner: Arc::new(inner) }
     }
@@ -187,10 +189,11 @@ impl Hub {
     pub async fn publish(&self, events: Vec<NewEvent>) -> Vec<Result<Published, PublishError>> {
         let count = events.len();
         let bytes = events.iter().map(NewEvent::cost).sum();
-        let Some(_waiting) = Waiting::enter(&self.inner, bytes) else {
+        let Some(waiting) = self.inner.in_flight.enter(bytes, self.inner.options.publish_bytes_max) else {
             return vec![Err(PublishError::Overloaded); count];
         };
-        let answers = timeout(self.inner.options.publish_timeout, self.inner.bridge.send(Publish(events))).await;
+        let answers =
+            timeout(self.inner.options.publish_timeout, self.inner.bridge.send(Publish { events, waiting })).await;
         let failed = match answers {
             Ok(Ok(answers)) => return answers.into_iter().map(|answer| Ok(answer?)).collect(),
             Ok(Err(_)) => BackplaneError::Unavailable,
@@ -256,28 +259,32 @@ impl Worker {
     }
 }
 
-/// Bytes of a publish, as long as it waits for the backplane.
-struct Waiting<'a> {
-    inner: &'a Inner,
+/// Bytes of publishes that wait for the backplane.
+#[derive(Debug)]
+struct InFlight {
+    bytes: AtomicUsize,
+    metrics: Arc<Metrics>,
+}
+
+/// The bytes of one publish, as long as it waits for the backplane.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    all: Arc<InFlight>,
     bytes: usize,
 }
 
-impl<'a> Waiting<'a> {
-    fn enter(inner: &'a Inner, bytes: usize) -> Option<Self> {
-        let before = inner.publishing.fetch_add(bytes, Ordering::Relaxed);
-        let waiting = Self { inner, bytes };
-        // One that is larger than the bound may go alone.
-        if before > 0 && before + bytes > inner.options.publish_bytes_max {
-            return None;
-        }
-        inner.metrics.publish_inflight_bytes.set(i64::try_from(before + bytes).unwrap_or(i64::MAX));
-        Some(waiting)
+impl InFlight {
+    fn enter(self: &Arc<Self>, bytes: usize, max: usize) -> Option<Waiting> {
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let waiting = Waiting { all: self.clone(), bytes };
+        self.metrics.publish_inflight_bytes.set(i64::try_from(before + bytes).unwrap_or(i64::MAX));
+        (before + bytes <= max).then_some(waiting)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Waiting {
     fn drop(&mut self) {
-        let before = self.inner.publishing.fetch_sub(self.bytes, Ordering::Relaxed);
-        self.inner.metrics.publish_inflight_bytes.set(i64::try_from(before - self.bytes).unwrap_or(i64::MAX));
+        let before = self.all.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.all.metrics.publish_inflight_bytes.set(i64::try_from(before - self.bytes).unwrap_or(i64::MAX));
     }
 }

@@ -5,7 +5,7 @@
 //! | [`Session`] | one per connection, on the worker that holds its socket | the hand-over from replay to live |
 //! | [`Rooms`] | one per worker | who listens there, each cohort's outbox, the timer wheel |
 //! | [`Bridge`] | the hub's own thread | the backplane, and which worker wants what |
-//! | [`History`] | beside the bridge | recent events, for replays |
+//! | [`History`] | a thread of its own | recent events, for replays |
 //! | [`Registry`] | a thread of its own | who is connected |
 //!
 //! All they say to each other is in [`messages`]. An event crosses to each worker in one message; from there on there are

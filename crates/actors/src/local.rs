@@ -16,7 +16,7 @@ use towncrier_core::{
     rooms::{CohortId, MemberId},
 };
 use towncrier_telemetry::Metrics;
-use towncrier_wire::{Event, Gap, limits::BATCH_BYTES_MAX};
+use towncrier_wire::{Event, Gap, GapReason, limits::BATCH_BYTES_MAX};
 
 use crate::{Options, Session, messages::SessionKey};
 
@@ -80,7 +80,9 @@ impl Local {
             member: Cell::new(None),
             address: RefCell::new(None),
             waker: Cell::new(None),
+            is_poll: format == Format::Events,
             sent_at: Cell::new(self.tick.get()),
+            ends_at: Cell::new(u64::MAX),
             out: RefCell::new(Out { format, polled: (format == Format::Events).then(Box::default), ..Out::default() }),
         });
         entry.insert(shared.clone());
@@ -109,8 +111,12 @@ pub(crate) struct Shared {
     /// Its place in the cohort's outbox, while it is attached.
     pub(crate) member: Cell<Option<MemberId>>,
     waker: Cell<Option<Waker>>,
+    /// It answers one request and is nobody's session.
+    pub(crate) is_poll: bool,
     /// The tick at which its stream last sent something.
     pub(crate) sent_at: Cell<u64>,
+    /// The tick at which its stream is to end.
+    pub(crate) ends_at: Cell<u64>,
     pub(crate) out: RefCell<Out>,
 }
 
@@ -118,11 +124,14 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 pub(crate) struct Out {
     pub(crate) format: Format,
-    frames: VecDeque<Bytes>,
-    /// How many of `frames` are direct events.
-    direct: usize,
+    frames: VecDeque<Frame>,
+    /// Direct events that came before the first block, which must be first.
+    early: Vec<Bytes>,
+    opened: bool,
+    /// How many of `frames` and `early` are direct events, and their bytes.
+    direct: DirectBound,
     /// Whether direct events were refused since the last `gap` that said so.
-    pub(crate) direct_dropped: bool,
+    direct_dropped: bool,
     /// Set while the session is live: frames may be taken from the outbox.
     pub(crate) live: bool,
     pub(crate) heartbeat: bool,
@@ -132,6 +141,19 @@ pub(crate) struct Out {
     pub(crate) ended: bool,
     /// For a poll: what it has got so far.
     pub(crate) polled: Option<Box<Polled>>,
+}
+
+/// How many direct events, and how many bytes of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct DirectBound {
+    pub(crate) events: usize,
+    pub(crate) bytes: usize,
+}
+
+#[derive(Debug)]
+struct Frame {
+    bytes: Bytes,
+    is_direct: bool,
 }
 
 /// What a poll has got.
@@ -145,47 +167,85 @@ pub(crate) struct Polled {
 }
 
 impl Out {
-    pub(crate) fn push(&mut self, frame: Bytes) {
-        self.frames.push_back(frame);
+    /// How many frames wait.
+    pub(crate) fn len(&self) -> usize {
+        self.frames.len()
     }
 
-    pub(crate) fn frames_mut(&mut self) -> &mut VecDeque<Bytes> {
-        &mut self.frames
+    pub(crate) fn push(&mut self, bytes: Bytes) {
+        self.frames.push_back(Frame { bytes, is_direct: false });
     }
 
-    /// Queues a direct event unless too many wait.
-    pub(crate) fn push_direct(&mut self, frame: Bytes, max: usize) -> bool {
-        if self.ended || self.direct >= max {
-            self.direct_dropped |= !self.ended;
+    /// Queues the first block, and behind it what came too early.
+    pub(crate) fn open(&mut self, first: Bytes) {
+        self.push(first);
+        self.opened = true;
+        for bytes in std::mem::take(&mut self.early) {
+            self.frames.push_back(Frame { bytes, is_direct: true });
+        }
+    }
+
+    /// Queues a direct event, unless too much waits already. A refusal is told before the next one that is taken.
+    pub(crate) fn push_direct(&mut self, bytes: Bytes, max: DirectBound) -> bool {
+        if self.ended {
             return false;
         }
-        self.direct += 1;
-        self.frames.push_back(frame);
+        if self.direct.events >= max.events || self.direct.bytes + bytes.len() > max.bytes {
+            self.direct_dropped = true;
+            return false;
+        }
+        self.direct.events += 1;
+        self.direct.bytes += bytes.len();
+        if self.opened {
+            if std::mem::take(&mut self.direct_dropped) {
+                self.push(dropped());
+            }
+            self.frames.push_back(Frame { bytes, is_direct: true });
+        } else {
+            self.early.push(bytes);
+        }
         true
     }
 
     /// The next frames, as many as go well into one write.
     pub(crate) fn pop(&mut self) -> Option<Bytes> {
-        let first = self.frames.pop_front()?;
-        if self.frames.front().is_none_or(|second| first.len() + second.len() > BATCH_BYTES_MAX) {
-            self.after_pop();
-            return Some(first);
+        if self.frames.is_empty() && self.opened && std::mem::take(&mut self.direct_dropped) {
+            self.push(dropped());
         }
+        let first = self.pop_frame(usize::MAX)?;
+        let Some(second) = self.pop_frame(BATCH_BYTES_MAX.saturating_sub(first.len())) else { return Some(first) };
         let mut joined = BytesMut::with_capacity(BATCH_BYTES_MAX);
         joined.extend_from_slice(&first);
-        while let Some(frame) = self.frames.pop_front_if(|frame| joined.len() + frame.len() <= BATCH_BYTES_MAX) {
-            joined.extend_from_slice(&frame);
+        joined.extend_from_slice(&second);
+        while let Some(bytes) = self.pop_frame(BATCH_BYTES_MAX - joined.len()) {
+            joined.extend_from_slice(&bytes);
         }
-        self.after_pop();
         Some(joined.freeze())
     }
 
-    fn after_pop(&mut self) {
+    fn pop_frame(&mut self, bytes_max: usize) -> Option<Bytes> {
+        let Frame { bytes, is_direct } = self.frames.pop_front_if(|frame| frame.bytes.len() <= bytes_max)?;
+        if is_direct {
+            self.direct.events -= 1;
+            self.direct.bytes -= bytes.len();
+        }
         if self.frames.is_empty() {
-            self.direct = 0;
             // A replay's queue is not kept for the session's quiet life after it.
             self.frames = VecDeque::new();
         }
+        Some(bytes)
+    }
+}
+
+/// Tells of direct events that were refused; as they have no id, the cursor stays where it is.
+fn dropped() -> Bytes {
+    Gap::new(GapReason::Dropped, Vec::new()).frame_without_id()
+}
+
+/// Frames of a replay.
+impl Extend<Bytes> for Out {
+    fn extend<I: IntoIterator<Item = Bytes>>(&mut self, frames: I) {
+        self.frames.extend(frames.into_iter().map(|bytes| Frame { bytes, is_direct: false }));
     }
 }
 

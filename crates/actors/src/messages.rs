@@ -11,7 +11,7 @@ use towncrier_core::{
 };
 use towncrier_wire::{CloseReason, Event, Heads, Name, NewEvent, Selector, Selectors, Topic};
 
-use crate::Rooms;
+use crate::{Rooms, hub::Waiting};
 
 /// A session on its worker. The generation tells it from an earlier one in the same place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,11 @@ macro_rules! message {
 
 /// Store these events; each has an answer of its own.
 #[derive(Debug)]
-pub struct Publish(pub Vec<NewEvent>);
+pub struct Publish {
+    pub(crate) events: Vec<NewEvent>,
+    /// Counts their bytes until the backplane has answered, whether or not the publisher still waits for it.
+    pub(crate) waiting: Waiting,
+}
 message!(Publish => Vec<Result<Published, BackplaneError>>);
 
 /// A worker is there. Answered with its number, from 0; `None` if there are too many.

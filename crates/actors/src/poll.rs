@@ -40,6 +40,9 @@ impl Worker {
         let deadline = Instant::now() + wait;
         let mut gap = None;
         loop {
+            if self.hub().is_draining() {
+                return Err(PollError);
+            }
             let mut stream = self.open(spec.clone(), Format::Events);
             let read = std::future::poll_fn(|cx| stream.poll_complete(cx));
             let polled = timeout_at(Instant::now() + HISTORY_TIMEOUT, read).await.map_err(|_| PollError)??;
@@ -52,7 +55,7 @@ impl Worker {
             // What comes now goes to the outbox that the session is a member of; history has it too, and in a form that
             // can be answered with.
             let news = std::future::poll_fn(|cx| stream.poll_news(cx));
-            if timeout_at(deadline, news).await.is_err() {
+            if timeout_at(deadline, news).await.is_err() || self.hub().is_draining() {
                 let cursor = stream.checkpoint().map_or(cursor, |checkpoint| checkpoint.to_string());
                 return Ok(PollAnswer { cursor, events: Vec::new(), gap: None });
             }

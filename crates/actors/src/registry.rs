@@ -9,6 +9,7 @@ use std::{
 };
 
 use actix::{Actor, Addr, Context, Handler, ResponseFuture};
+use futures_util::future::join_all;
 use towncrier_telemetry::Metrics;
 use towncrier_wire::{CloseReason, Name, Selector, Selectors, Topic};
 
@@ -109,6 +110,17 @@ impl Registry {
         exact.into_iter().chain(patterns).flatten().collect()
     }
 
+    /// How many there are: without a set of them, unless some may have two selectors that the topic fits.
+    fn count(&self, topic: &Topic) -> usize {
+        let exact = self.listeners.get(&Selector::Topic(topic.clone()));
+        let mut groups = self.patterns().filter(|(pattern, _)| pattern.matches(topic)).map(|(_, ids)| ids).chain(exact);
+        match (groups.next(), groups.next()) {
+            (None, _) => 0,
+            (Some(only), None) => only.len(),
+            (Some(_), Some(_)) => self.listeners(topic).len(),
+        }
+    }
+
     fn patterns(&self) -> impl Iterator<Item = (&Selector, &HashSet<Name>)> {
         // Topics sort before patterns.
         self.listeners.iter().rev().take_while(|(selector, _)| matches!(selector, Selector::Pattern(_)))
@@ -170,12 +182,10 @@ impl Handler<SendDirect> for Registry {
         let found = self.find(&who);
         Box::pin(async move {
             let (places, _) = found?;
-            let mut taken = 0;
-            for (rooms, sessions) in places {
-                // A worker that is gone has no sessions either.
-                taken += rooms.send(Direct { sessions, frame: frame.clone() }).await.unwrap_or(0);
-            }
-            Some(taken)
+            let each =
+                places.into_iter().map(|(rooms, sessions)| rooms.send(Direct { sessions, frame: frame.clone() }));
+            // A worker that is gone has no sessions either.
+            Some(join_all(each).await.into_iter().map(Result::unwrap_or_default).sum())
         })
     }
 }
@@ -232,9 +242,7 @@ impl Handler<CountListeners> for Registry {
     type Result = Vec<usize>;
 
     fn handle(&mut self, CountListeners(topics): CountListeners, _: &mut Self::Context) -> Vec<usize> {
-        let any_pattern = self.patterns().next().is_some();
-        let exact = |topic: &Topic| self.listeners.get(&Selector::Topic(topic.clone())).map_or(0, HashSet::len);
-        topics.iter().map(|topic| if any_pattern { self.listeners(topic).len() } else { exact(topic) }).collect()
+        topics.iter().map(|topic| self.count(topic)).collect()
     }
 }
 
@@ -242,9 +250,10 @@ impl Handler<ListListened> for Registry {
     type Result = Vec<Topic>;
 
     fn handle(&mut self, ListListened { prefix, after, limit }: ListListened, _: &mut Self::Context) -> Vec<Topic> {
-        let from = match Topic::new(&prefix) {
-            Ok(prefix) => Bound::Included(Selector::Topic(prefix)),
-            Err(_) => Bound::Unbounded,
+        let start = |text: &str| Topic::new(text).ok().map(Selector::Topic);
+        let from = match after.as_deref().filter(|after| *after >= prefix.as_str()).and_then(start) {
+            Some(after) => Bound::Excluded(after),
+            None => start(&prefix).map_or(Bound::Unbounded, Bound::Included),
         };
         self.listeners
             .range((from, Bound::Unbounded))

@@ -60,6 +60,7 @@ pub struct Session {
     next_read: Option<Request>,
     retry: Duration,
     closed: Option<telemetry::CloseReason>,
+    registered: bool,
 }
 
 impl Session {
@@ -85,6 +86,7 @@ impl Session {
             next_read: None,
             retry: RETRY_FIRST,
             closed: None,
+            registered: false,
         };
         shared.address.replace(Some(session.start()));
         shared
@@ -134,11 +136,11 @@ impl Session {
             };
             let options = &self.local.options;
             let resumed = self.handover.as_ref().is_some_and(|handover| handover.resumed());
-            out.push(control::connected(cursor, options.draw_retry_ms(), id.as_str(), &options.node, resumed));
+            out.open(control::connected(cursor, options.draw_retry_ms(), id.as_str(), &options.node, resumed));
         }
         let Some(mut cursor) = output.cursor else { return };
         output.gaps.iter().for_each(|gap| out.push(gap.frame(&cursor)));
-        frames(&mut cursor, &output.events, out.frames_mut());
+        frames(&mut cursor, &output.events, &mut *out);
     }
 
     /// Asks history for the next page, once the last one is on its way to the client.
@@ -146,7 +148,7 @@ impl Session {
         {
             let mut out = self.shared.out.borrow_mut();
             let answered = out.polled.as_ref().is_some_and(|polled| polled.complete);
-            if answered || out.frames_mut().len() > READ_AHEAD_FRAMES {
+            if answered || out.len() > READ_AHEAD_FRAMES {
                 out.tell_drained = !answered;
                 return;
             }
@@ -222,6 +224,7 @@ impl Actor for Session {
 
     fn started(&mut self, _: &mut Self::Context) {
         if let Some(id) = &self.id {
+            self.registered = true;
             self.local.metrics.sessions_open.inc();
             self.local.metrics.sessions_opened.inc();
             let entry = Entry::new(self.rooms.clone(), self.shared.key, &self.spec);
@@ -239,7 +242,7 @@ impl Drop for Session {
             self.local.metrics.actor_failures.of(telemetry::Actor::Session).inc();
             reason = telemetry::CloseReason::Failed;
         }
-        if let Some(id) = self.id.take() {
+        if let Some(id) = self.id.take().filter(|_| self.registered) {
             self.local.metrics.sessions_open.dec();
             self.local.metrics.sessions_closed.of(reason).inc();
             self.registry.do_send(Unregister(id));

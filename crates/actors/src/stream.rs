@@ -64,10 +64,6 @@ impl SessionStream {
             if std::mem::take(&mut out.tell_drained) {
                 self.tell_drained();
             }
-            if std::mem::take(&mut out.direct_dropped) {
-                out.push(self.direct_gap());
-                continue;
-            }
             let member = self.shared.member.get().filter(|_| out.live);
             if let Some(member) = member {
                 // Bound to a name, so that the rooms are free again for what follows.
@@ -93,12 +89,6 @@ impl SessionStream {
         }
     }
 
-    /// A loss of events that have no id does not move the cursor.
-    fn direct_gap(&self) -> Bytes {
-        self.local.metrics.gaps.of(GapLabel::Dropped).inc();
-        Gap::new(GapReason::Dropped, Vec::new()).frame_without_id()
-    }
-
     fn push_conflated(&self, out: &mut Out, conflated: towncrier_core::outbox::Conflated) {
         let Some(mut cursor) = conflated.cursor else { return };
         if conflated.more_dropped || !conflated.dropped.is_empty() {
@@ -107,7 +97,7 @@ impl SessionStream {
             let topics = if conflated.more_dropped { Vec::new() } else { conflated.dropped };
             out.push(Gap::new(GapReason::Dropped, topics).frame(&cursor));
         }
-        frames(&mut cursor, &conflated.events, out.frames_mut());
+        frames(&mut cursor, &conflated.events, out);
         self.local.sent.add(conflated.events.len(), 0);
     }
 

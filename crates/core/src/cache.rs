@@ -5,13 +5,16 @@
 //! event; `prev` of that event says how far back the ring is complete.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     ops::Bound,
     sync::Arc,
 };
 
 use slab::Slab;
-use towncrier_wire::{Event, EventId, Heads, Partitions, Selector, Topic, limits::PARTITIONS_MAX};
+use towncrier_wire::{
+    Event, EventId, Heads, Partitions, Selector, Topic,
+    limits::{PARTITIONS_MAX, REPLAY_PAGE_EVENTS_MAX},
+};
 
 use crate::{
     Ring, SelectorIndex, TopicRead,
@@ -41,6 +44,8 @@ pub struct Plan {
     pub missing: Vec<(Topic, EventId)>,
     /// Patterns whose topics the backplane must be asked for.
     pub unknown: Vec<Selector>,
+    /// The topics in `known` and `missing`.
+    planned: HashSet<Topic>,
 }
 
 #[derive(Debug)]
@@ -186,24 +191,26 @@ impl Cache {
 
     /// Adds one topic to a plan.
     pub fn plan_topic(&self, topic: &Topic, request: &Request, plan: &mut Plan) {
-        if plan.known.contains_key(topic) || plan.missing.iter().any(|(other, _)| other == topic) {
+        if !plan.planned.insert(topic.clone()) {
             return;
         }
         let partition = self.options.partitions.of(topic).index();
         let after = request.after(partition, self.options.partitions);
-        match self.read(topic, after) {
+        // As many as fill a page, and one more to tell whether there are.
+        let limit = if matches!(request.from, From::Last(_)) { usize::MAX } else { REPLAY_PAGE_EVENTS_MAX + 1 };
+        match self.read(topic, after, limit) {
             Some(read) => _ = plan.known.insert(topic.clone(), read),
             None => plan.missing.push((topic.clone(), after)),
         }
     }
 
-    /// All events of a topic after an id, if the cache can tell.
-    fn read(&self, topic: &Topic, after: EventId) -> Option<TopicRead> {
+    /// The events of a topic after an id, at most `limit`, if the cache can tell.
+    fn read(&self, topic: &Topic, after: EventId, limit: usize) -> Option<TopicRead> {
         let Some(cached) = self.rings.get(topic) else {
             return self.complete_after(topic).filter(|head| *head <= after).map(|_| TopicRead::default());
         };
         let covers = cached.ring.floor() <= after || cached.ring.floor() == cached.lost;
-        covers.then(|| cached.ring.read(after, usize::MAX))
+        covers.then(|| cached.ring.read(after, limit))
     }
 
     /// The id after which every event of a topic was fed, if it is followed.

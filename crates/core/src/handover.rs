@@ -20,10 +20,12 @@ use crate::replay::{From, Page, Request};
 
 /// What the session has to do next.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a step is done at once and never kept")]
 pub enum Step {
     /// Attach to the cohort's outbox, then call [`Handover::attached`].
     Attach,
-    /// Join the selectors again, then call [`Handover::begin`] with the heads of that answer.
+    /// Join again and await the answer to just that, see [`Rooms::join_again`](crate::Rooms::join_again); then call
+    /// [`Handover::begin`] with the worker's heads.
     Join,
     /// Ask history, then call [`Handover::page`].
     Read(Request),

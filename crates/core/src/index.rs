@@ -132,7 +132,7 @@ impl<K: Copy + Eq> Node<K> {
     }
 }
 
-fn forget<K: Eq>(keys: &mut Vec<K>, key: K) {
+fn forget<K: Copy + Eq>(keys: &mut Vec<K>, key: K) {
     if let Some(at) = keys.iter().position(|other| *other == key) {
         keys.swap_remove(at);
     }

@@ -8,13 +8,10 @@ use std::{
 
 use towncrier_wire::{
     Cursor, Event, EventId, Heads, Partitions, Selectors, Topic,
-    limits::{REPLAY_PAGE_BYTES_MAX, REPLAY_PAGE_EVENTS_MAX},
+    limits::{LAST_BYTES_MAX, LAST_MAX, REPLAY_PAGE_BYTES_MAX, REPLAY_PAGE_EVENTS_MAX},
 };
 
 use crate::TopicRead;
-
-/// Most events that `last=N` brings in all, however many topics there are.
-pub const LAST_EVENTS_MAX: usize = 10_000;
 
 /// Where a replay starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +20,8 @@ pub enum From {
     After(Cursor),
     /// At whatever is retained.
     Earliest,
-    /// At the newest events of each topic, so many. All of them come as one page.
+    /// At the newest events of each topic, so many, but no more in all than [`LAST_MAX`] and [`LAST_BYTES_MAX`]. All of
+    /// them come as one page.
     Last(u32),
 }
 
@@ -119,8 +117,14 @@ impl Request {
             sources[index] = rest;
             merge.extend(first(index, rest));
         }
-        if !bounded && page.events.len() > LAST_EVENTS_MAX {
-            page.events.drain(..page.events.len() - LAST_EVENTS_MAX);
+        if !bounded {
+            let mut bytes = 0;
+            let newest = page.events.iter().rev().take(LAST_MAX as usize).take_while(|event| {
+                bytes += event.frame().len();
+                bytes <= LAST_BYTES_MAX
+            });
+            let kept = newest.count().max(1).min(page.events.len());
+            page.events.drain(..page.events.len() - kept);
             page.starts = self.upto;
             page.events.iter().for_each(|event| lower(&mut page.starts, event, partitions));
         }

@@ -1,4 +1,24 @@
 //! The hand-over from replay to live, under any interleaving.
+//!
+//! A whole hub is driven step by step: publishes, trims, joins, lagging workers, broken connections, resumes with the last
+//! `id:` that a client really read, slow readers. Every client judges what it reads: each event of its selectors after its
+//! start comes once, in the order of its partition, or a gap said before that it would not; and a gap is told only where
+//! something was lost. `TOWNCRIER_CASES` sets how many cases run.
+//!
+//! A test that cannot fail is worth nothing, so these mistakes were made in the sources, one at a time, to see it fail. In
+//! the hand-over: heads of an attach one too old or too new; replay up to the heads without the last; beginning before all
+//! joins are answered; taking the answer to an earlier join for one's own; no closing read; a detached session that goes
+//! live; a cursor ahead of everything taken as it is, or refused at once; a partition that the cursor lacks read from the
+//! start; losses told twice, never again, or to sessions that started after them. In pages: the floor ignored, or raised
+//! over what is retained; a cut read overtaken, or taken for the last; a loss unsaid, made up, or off by one. In the outbox
+//! and the rooms: no seal on attach or before conflated events; a batch's readers one too few or too many; no dedupe stamp;
+//! frames or replays whose cursor moves only its own partition; checkpoints for members that lack something; a conflated
+//! member's cursor at its end, or its dropped topics off by one. In the cache: rings kept though unfollowed, events of what
+//! is not followed taken in, stale answers taken in, what was let go of not remembered.
+//!
+//! Four more cannot be reached from here at all, or too rarely, and fail `ring.rs`, `cache.rs`, `rooms.rs` and `replay.rs`:
+//! a ring that does not see a hole, a selector left while an answer is under way, an event delivered twice, and a cursor
+//! that goes up to the floor although more pages come.
 
 mod bench;
 

@@ -10,7 +10,7 @@ use proptest::{prelude::*, sample::Index};
 use towncrier_core::outbox::{Conflated, LagBound, Next, Outbox};
 use towncrier_wire::{Cursor, Event, EventId, Partitions, Topic, limits::BATCH_BYTES_MAX};
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Op {
     Attach,
     Detach(Index),

@@ -25,8 +25,11 @@ pub const CURSOR_BYTES_MAX: usize = 128;
 /// Most partitions of a hub.
 pub const PARTITIONS_MAX: usize = 8;
 
-/// Most newest events of each topic that `last=N` may ask for.
+/// Most newest events of each topic that `last=N` may ask for, and most that it brings of all topics together.
 pub const LAST_MAX: u32 = 1000;
+
+/// Most bytes of frames that `last=N` brings, or one event.
+pub const LAST_BYTES_MAX: usize = 1024 * 1024;
 
 /// Largest millisecond part of an event id (the year 2527).
 pub const ID_MS_MAX: u64 = (1 << 44) - 1;

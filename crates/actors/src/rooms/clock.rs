@@ -6,15 +6,9 @@ use towncrier_wire::CloseReason;
 
 use super::{Rooms, tell};
 use crate::{
-    local::Local,
-    messages::{End, Leave, SessionKey},
+    local::{Local, Shared},
+    messages::{End, Leave},
 };
-
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Due {
-    Heartbeat(SessionKey),
-    End(SessionKey),
-}
 
 impl Rooms {
     pub(super) fn tick(&mut self) {
@@ -23,14 +17,9 @@ impl Rooms {
         self.local.tick.set(now);
         let mut due = Vec::new();
         self.wheel.advance(now, &mut due);
-        for due in due {
-            match due {
-                Due::Heartbeat(key) => self.heartbeat(key, now),
-                Due::End(key) => {
-                    if let Some(shared) = self.local.session(key) {
-                        tell(&shared, End(CloseReason::MaxLifetime));
-                    }
-                }
+        for key in due {
+            if let Some(shared) = self.local.session(key) {
+                self.look_after(&shared, now);
             }
         }
 
@@ -45,16 +34,39 @@ impl Rooms {
         self.report();
     }
 
-    fn heartbeat(&mut self, key: SessionKey, now: u64) {
-        let Some(shared) = self.local.session(key) else { return };
-        let due = shared.sent_at.get() + Self::ticks(self.local.options.heartbeat);
-        if due > now {
-            self.wheel.insert(due, Due::Heartbeat(key));
+    /// Puts a new session on the wheel, where it has one place as long as it lives.
+    pub(super) fn schedule(&mut self, shared: &Shared) {
+        if shared.is_poll {
             return;
         }
-        shared.out.borrow_mut().heartbeat = true;
-        shared.wake();
-        self.wheel.insert(now + Self::ticks(self.local.options.heartbeat), Due::Heartbeat(key));
+        let now = self.local.tick.get();
+        let lifetime = self.local.options.max_lifetime;
+        if !lifetime.is_zero() {
+            let lifetime = Self::ticks(lifetime);
+            shared.ends_at.set(now + lifetime - fastrand::u64(0..=lifetime / 4));
+        }
+        self.wheel.insert(self.beat_after(now).min(shared.ends_at.get()), shared.key);
+    }
+
+    /// A heartbeat's time, a random quarter early: sessions that were sent something at once do not beat at once.
+    fn beat_after(&self, sent_at: u64) -> u64 {
+        let heartbeat = Self::ticks(self.local.options.heartbeat);
+        sent_at + heartbeat - fastrand::u64(0..=heartbeat / 4)
+    }
+
+    fn look_after(&mut self, shared: &Shared, now: u64) {
+        if now >= shared.ends_at.get() {
+            tell(shared, End(CloseReason::MaxLifetime));
+            return;
+        }
+        let heartbeat = Self::ticks(self.local.options.heartbeat);
+        let mut sent_at = shared.sent_at.get();
+        if now >= sent_at + heartbeat - heartbeat / 4 {
+            shared.out.borrow_mut().heartbeat = true;
+            shared.wake();
+            sent_at = now;
+        }
+        self.wheel.insert(self.beat_after(sent_at).max(now + 1).min(shared.ends_at.get()), shared.key);
     }
 
     fn report(&self) {

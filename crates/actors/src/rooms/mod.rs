@@ -18,19 +18,16 @@ use std::{
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
 use towncrier_core::{
     Wheel,
-    rooms::{CohortId, CohortKey},
+    rooms::{Again, CohortId, CohortKey},
 };
-use towncrier_telemetry::DropReason;
+use towncrier_telemetry::{DropReason, GapReason};
 use towncrier_wire::Selector;
 
-use self::{
-    clock::Due,
-    pump::{Pump, Waking},
-};
+use self::pump::{Pump, Waking};
 use crate::{
     Bridge,
     fatal::Vital,
-    local::{Local, Shared},
+    local::{DirectBound, Local, Shared},
     messages::{
         Attach, Attached, Deliver, Delivery, Direct, End, EndSessions, Join, JoinAgain, Numbered, Ready, SessionKey,
         Subscribe, Unsubscribe, WorkerUp,
@@ -49,8 +46,8 @@ pub struct Rooms {
     /// Selectors to join as soon as the bridge has given this worker a number.
     early: Vec<Selector>,
     waiting: HashMap<CohortId, Vec<SessionKey>>,
-    /// Sessions that joined again, each with the selectors that are yet to be answered.
-    again: Vec<(SessionKey, Vec<Selector>)>,
+    /// Sessions that joined again and wait for the answer.
+    again: Vec<(SessionKey, Again)>,
     inbox: VecDeque<Delivery>,
     /// How many events of the first delivery in `inbox` have been applied.
     applied: usize,
@@ -58,7 +55,7 @@ pub struct Rooms {
     waking: Waking,
     /// Cohorts whose members have had a turn to read since they were woken.
     check: Vec<CohortId>,
-    wheel: Wheel<Due>,
+    wheel: Wheel<SessionKey>,
     began: Instant,
     _vital: Vital,
 }
@@ -162,15 +159,7 @@ impl Handler<Subscribe> for Rooms {
         }
         self.join(to_join);
 
-        let now = self.local.tick.get();
-        let heartbeat = Self::ticks(self.local.options.heartbeat);
-        // The first one comes early, at a random time, so that sessions which came at once do not beat at once.
-        self.wheel.insert(now + fastrand::u64(heartbeat / 2..=heartbeat), Due::Heartbeat(session));
-        let lifetime = self.local.options.max_lifetime;
-        if !lifetime.is_zero() {
-            let lifetime = Self::ticks(lifetime);
-            self.wheel.insert(now + lifetime - fastrand::u64(0..=lifetime / 4), Due::End(session));
-        }
+        self.schedule(&shared);
     }
 }
 
@@ -179,9 +168,11 @@ impl Handler<JoinAgain> for Rooms {
 
     fn handle(&mut self, JoinAgain(key): JoinAgain, _: &mut Self::Context) {
         let Some(cohort) = self.local.session(key).and_then(|shared| shared.cohort.get()) else { return };
-        let selectors = self.local.rooms.borrow().selectors(cohort);
-        self.again.push((key, selectors.clone()));
-        self.join(selectors);
+        let again = self.local.rooms.borrow_mut().join_again(cohort);
+        if let Some(again) = again {
+            self.join(vec![again.selector().clone()]);
+            self.again.push((key, again));
+        }
     }
 }
 
@@ -228,18 +219,23 @@ impl Handler<Direct> for Rooms {
     type Result = usize;
 
     fn handle(&mut self, Direct { sessions, frame }: Direct, _: &mut Self::Context) -> usize {
-        let max = self.local.options.direct_events_max;
+        let options = &self.local.options;
+        let bound = DirectBound { events: options.direct_events_max, bytes: options.policies.fallback.lag_bytes };
         let offer = |shared: &Shared| {
-            let taken = shared.out.borrow_mut().push_direct(frame.clone(), max);
+            let taken = shared.out.borrow_mut().push_direct(frame.clone(), bound);
             if !taken {
                 self.local.metrics.drops.of(DropReason::DirectFull).inc();
+                self.local.metrics.gaps.of(GapReason::Dropped).inc();
             }
             shared.wake();
             usize::from(taken)
         };
         let taken = match sessions {
             Some(keys) => keys.iter().filter_map(|key| self.local.session(*key)).map(|shared| offer(&shared)).sum(),
-            None => self.local.sessions.borrow().iter().map(|(_, shared)| offer(shared)).sum(),
+            None => {
+                let sessions = self.local.sessions.borrow();
+                sessions.iter().filter(|(_, shared)| !shared.is_poll).map(|(_, shared)| offer(shared)).sum()
+            }
         };
         self.local.metrics.direct_sent.inc_by(taken as u64);
         taken

@@ -10,7 +10,7 @@ use std::{
 use actix::{ActorFuture, Context};
 use towncrier_core::rooms::{CohortId, Slow};
 use towncrier_telemetry::DropReason;
-use towncrier_wire::{CloseReason, Selector};
+use towncrier_wire::CloseReason;
 
 use super::{Rooms, tell};
 use crate::messages::{Delivery, End, Lagged, Ready};
@@ -97,7 +97,7 @@ impl Rooms {
                         let ready = self.local.rooms.borrow_mut().joined(selector, &heads);
                         ready.into_iter().for_each(|cohort| self.tell_ready(cohort));
                     }
-                    self.answer_again(&selectors);
+                    self.answer_again();
                 }
                 Delivery::Heads(heads) => self.local.rooms.borrow_mut().advance(&heads),
                 Delivery::Resync(heads) => {
@@ -169,16 +169,13 @@ impl Rooms {
         }
     }
 
-    fn answer_again(&mut self, joined: &[Selector]) {
-        let heads = self.local.rooms.borrow().heads();
-        self.again.retain_mut(|(key, missing)| {
-            missing.retain(|selector| !joined.contains(selector));
-            if missing.is_empty()
-                && let Some(shared) = self.local.session(*key)
-            {
+    fn answer_again(&mut self) {
+        let rooms = self.local.rooms.borrow();
+        let heads = rooms.heads();
+        for (key, _) in self.again.extract_if(.., |(_, again)| rooms.is_answered(again)) {
+            if let Some(shared) = self.local.session(key) {
                 tell(&shared, Ready(heads));
             }
-            !missing.is_empty()
-        });
+        }
     }
 }

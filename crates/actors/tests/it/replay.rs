@@ -104,3 +104,27 @@ fn a_long_replay_goes_over_into_live_while_publishing_goes_on() {
         publishing.await.expect("published");
     });
 }
+
+#[test]
+fn topics_that_are_left_and_joined_at_once_stay_followed() {
+    let mut options = options();
+    options.linger = std::time::Duration::ZERO;
+    with_hub(options, async |hub, _| {
+        let worker = hub.worker();
+        let topics: Vec<_> = (0..100).map(|number| format!("t/{number}")).collect();
+        for _ in 0..3 {
+            let mut readers = Vec::new();
+            for topic in &topics {
+                readers.push((topic, Reader::open(&worker, spec(&[topic], Start::Live)).await));
+            }
+            for (topic, reader) in &mut readers {
+                publish(&hub, topic, 0..1).await;
+                reader.take(0..1).await;
+            }
+            drop(readers);
+            // The linger is over at a full second: some topics are being left while others are joined again.
+            let left = |rooms| if rooms < 100 { Ok(()) } else { Err(rooms) };
+            eventually("left", || left(hub.metrics().rooms.get())).await;
+        }
+    });
+}

@@ -74,3 +74,67 @@ fn streams_have_an_age() {
         assert_eq!(close.data, r#"{"reason":"max_lifetime","reconnect":true}"#);
     });
 }
+
+#[test]
+fn heartbeats_of_sessions_that_came_at_once_are_spread() {
+    let mut options = options();
+    options.heartbeat = Duration::from_secs(2);
+    with_hub(options, async |hub, _| {
+        let worker = hub.worker();
+        let mut readers = Vec::new();
+        for _ in 0..40 {
+            readers.push(Reader::open(&worker, spec(&["news"], Start::Live)).await);
+        }
+        publish(&hub, "news", 0..1).await;
+        for reader in &mut readers {
+            reader.take(0..1).await;
+        }
+        let began = std::time::Instant::now();
+        let beating = readers.into_iter().map(|mut reader| {
+            actix_rt::spawn(async move {
+                let beat = std::future::poll_fn(|cx| reader.stream.poll_frames(cx)).await.expect("a heartbeat");
+                assert!(beat.starts_with(b": ping\nid: "), "{beat:?}");
+                began.elapsed().as_millis() / 100
+            })
+        });
+        let mut ticks = std::collections::HashSet::new();
+        for beat in beating.collect::<Vec<_>>() {
+            ticks.insert(beat.await.expect("it beats"));
+        }
+        assert!(ticks.len() >= 3, "40 sessions beat at {ticks:?} tenths of a second");
+    });
+}
+
+#[test]
+fn the_first_block_is_first_whatever_is_sent_meanwhile() {
+    with_hub(options(), async |hub, _| {
+        let worker = hub.worker();
+        let mut opening: Vec<_> = (0..20).map(|_| worker.subscribe(spec(&["news"], Start::Live))).collect();
+        let direct = SendDirect { who: Who::Everyone, frame: sse::direct(None, "early") };
+        hub.registry().send(direct).await.expect("sent");
+        for stream in &mut opening {
+            let first = std::future::poll_fn(|cx| stream.poll_frames(cx)).await.expect("frames");
+            assert!(first.starts_with(b"retry: "), "{first:?}");
+        }
+    });
+}
+
+#[test]
+fn a_refusal_of_direct_events_is_told_before_the_next() {
+    with_hub(options(), async |hub, _| {
+        let mut reader = Reader::open(&hub.worker(), spec(&["news"], Start::Live)).await;
+        let send = async |number: u32| {
+            let frame = sse::direct(None, &number.to_string());
+            hub.registry().send(SendDirect { who: Who::Everyone, frame }).await.expect("sent")
+        };
+        for number in 0..5 {
+            send(number).await;
+        }
+        // All that waited leaves in one piece, as to a socket that takes no more for now.
+        let frames = std::future::poll_fn(|cx| reader.stream.poll_frames(cx)).await.expect("frames");
+        assert!(frames.ends_with(b"data: 3\n\n"), "{frames:?}");
+        send(5).await;
+        assert_eq!(reader.next().await.expect("a gap").event, "gap");
+        reader.take(5..6).await;
+    });
+}

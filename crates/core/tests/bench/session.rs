@@ -344,12 +344,12 @@ impl Session {
         match rooms.next(member) {
             Next::Nothing => return false,
             Next::Frames { bytes, .. } => self.socket.write(&bytes),
-            Next::Conflated(conflated) => self.send_conflated(conflated, shared, &rooms.heads()),
+            Next::Conflated(conflated) => self.send_conflated(&conflated, shared, &rooms.heads()),
         }
         true
     }
 
-    fn send_conflated(&mut self, conflated: Conflated, shared: &Shared, heads: &Heads) {
+    fn send_conflated(&mut self, conflated: &Conflated, shared: &Shared, heads: &Heads) {
         let mut cursor = conflated.cursor.expect("a cursor");
         let partition = |fact: &Fact| shared.partitions.iter().nth(fact.partition).expect("a partition");
         let skipped = |fact: &&Fact| {
