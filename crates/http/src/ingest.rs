@@ -1,6 +1,12 @@
 //! Events from publishers: from bytes to checked values.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use actix_web::{
     HttpRequest,
@@ -16,34 +22,77 @@ use crate::{
     Options,
     json::{self, Object},
     problem::Problem,
+    state::State,
 };
 
-/// Reads a request's body as text.
-pub(crate) async fn read_body(
-    request: &HttpRequest,
-    mut payload: Payload,
-    options: &Options,
-) -> Result<String, Problem> {
-    let too_large = || Problem::too_large("body", format_args!("must be at most {} bytes", options.body_bytes));
+/// Most bytes of bodies that are being read at a time, by all workers together.
+const BODY_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Bytes of bodies that are held.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Bodies(Arc<AtomicUsize>);
+
+/// A request's body as text, which counts as long as it is held.
+#[derive(Debug)]
+pub(crate) struct Body {
+    text: String,
+    _held: Held,
+}
+
+#[derive(Debug)]
+struct Held {
+    bodies: Bodies,
+    bytes: usize,
+}
+
+impl Body {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl Held {
+    fn add(&mut self, bytes: usize) -> Result<(), Problem> {
+        self.bytes += bytes;
+        if self.bodies.0.fetch_add(bytes, Ordering::Relaxed) + bytes > BODY_BYTES_MAX {
+            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too much is being sent to the hub at once"));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.bodies.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Reads a request's body.
+pub(crate) async fn read_body(request: &HttpRequest, mut payload: Payload, state: &State) -> Result<Body, Problem> {
+    let max = state.options.body_bytes;
+    let too_large = || Problem::too_large("body", format_args!("must be at most {max} bytes"));
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    if length.is_some_and(|length: usize| length > options.body_bytes) {
+    if length.is_some_and(|length: usize| length > max) {
         return Err(too_large());
     }
-    let mut body = Vec::with_capacity(length.unwrap_or(0));
+    let mut held = Held { bodies: state.bodies.clone(), bytes: 0 };
+    let mut body = Vec::new();
     let read = async {
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|error| Problem::field("body", error))?;
-            if body.len() + chunk.len() > options.body_bytes {
+            if body.len() + chunk.len() > max {
                 return Err(too_large());
             }
+            held.add(chunk.len())?;
             body.extend_from_slice(&chunk);
         }
         Ok(())
     };
-    let limit: Duration = options.request_body_timeout;
+    let limit: Duration = state.options.request_body_timeout;
     let late = |_| Problem::field("body", "was not sent in time").with_status(StatusCode::REQUEST_TIMEOUT);
     timeout(limit, read).await.map_err(late)??;
-    String::from_utf8(body).map_err(|_| Problem::field("body", "is not UTF-8"))
+    let text = String::from_utf8(body).map_err(|_| Problem::field("body", "is not UTF-8"))?;
+    Ok(Body { text, _held: held })
 }
 
 /// The media type of a request, without its parameters, in lower case.
@@ -111,7 +160,7 @@ impl PublishItem {
 #[derive(Debug)]
 pub(crate) struct Content {
     pub(crate) event_type: Option<EventType>,
-    pub(crate) data: Box<str>,
+    pub(crate) data: Arc<str>,
 }
 
 impl Content {

@@ -1,9 +1,12 @@
 //! JSON from publishers. Data that is JSON goes out as it came in, digit for digit, only without white space; parsing it
 //! into numbers and maps and writing it again would change it.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
 use crate::problem::Problem;
@@ -18,21 +21,19 @@ pub(crate) struct Object<'a>(BTreeMap<Cow<'a, str>, &'a RawValue>);
 impl<'a> Object<'a> {
     /// Parses `text`, which `name` names in errors, and refuses members that are not `known`.
     pub(crate) fn parse(text: &'a str, name: &str, known: &[&str]) -> Result<Self, Problem> {
-        #[derive(Deserialize)]
-        #[serde(transparent)]
-        struct Members<'a>(#[serde(borrow)] BTreeMap<CowStr<'a>, &'a RawValue>);
-
-        #[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
-        #[serde(transparent)]
-        struct CowStr<'a>(#[serde(borrow)] Cow<'a, str>);
-
         if !text.trim_start().starts_with('{') {
             return Err(Problem::field(name, "must be a JSON object"));
         }
         check_depth(text, name)?;
-        let Members(members) =
+        let Members(pairs) =
             serde_json::from_str(text).map_err(|error| Problem::field(name, format_args!("is not JSON: {error}")))?;
-        let members: BTreeMap<_, _> = members.into_iter().map(|(CowStr(key), value)| (key, value)).collect();
+        let mut members = BTreeMap::new();
+        for (key, value) in pairs {
+            if members.contains_key(&key) {
+                return Err(Problem::field(key.as_ref(), "is given twice"));
+            }
+            members.insert(key, value);
+        }
         match members.keys().find(|key| !known.contains(&key.as_ref())) {
             Some(unknown) => {
                 Err(Problem::field(unknown.as_ref(), format_args!("unknown, expected {}", known.join(", "))))
@@ -61,6 +62,33 @@ impl<'a> Object<'a> {
             serde_json::from_str(value.get()).map_err(|_| Problem::field(name, "must be an array of strings"))?;
         let texts = values.into_iter().enumerate().map(|(index, value)| text(value, &format!("{name}[{index}]")));
         texts.collect::<Result<_, _>>().map(Some)
+    }
+}
+
+/// The members of an object as they stand there, also those that stand there twice.
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs;
+
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Members(pairs))
+            }
+        }
+
+        deserializer.deserialize_map(Pairs)
     }
 }
 
@@ -155,8 +183,14 @@ mod tests {
 
     #[test]
     fn a_bad_object_is_told_by_name() {
-        for (text, field) in [("[1]", "body"), ("{", "body"), ("{\"a\":1}x", "body"), ("{\"b\":1}", "b"), ("", "body")]
-        {
+        for (text, field) in [
+            ("[1]", "body"),
+            ("{", "body"),
+            ("{\"a\":1}x", "body"),
+            ("{\"b\":1}", "b"),
+            ("", "body"),
+            (r#"{"a":1,"a":2}"#, "a"),
+        ] {
             let problem = Object::parse(text, "body", &["a"]).unwrap_err();
             assert_eq!(problem.to_json()["field"], field, "{text}");
         }

@@ -11,6 +11,7 @@ mod admission;
 mod answer;
 mod assets;
 mod body;
+mod guard;
 mod ingest;
 mod json;
 mod options;

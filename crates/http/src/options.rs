@@ -33,6 +33,8 @@ pub struct Options {
     pub selectors: usize,
     /// How long connections may take to end after their streams have.
     pub shutdown_timeout: Duration,
+    /// Whether only this machine's own names and pages are answered, as befits a hub without authentication.
+    pub guarded: bool,
     /// This build's version.
     pub version: &'static str,
 }

@@ -10,8 +10,8 @@ use serde::Serialize;
 use towncrier_actors::PublishError;
 use towncrier_backplane::BackplaneError;
 
-/// How long a client that may come back should wait, in seconds.
-const RETRY_AFTER_S: u64 = 1;
+/// How long a client that may come back should wait, in seconds: each another time, so that they do not come at once.
+const RETRY_AFTER_S: std::ops::RangeInclusive<u64> = 1..=5;
 
 /// Something is wrong with a request, or with the hub.
 #[derive(Debug, Clone)]
@@ -98,7 +98,7 @@ impl ResponseError for Problem {
         response.insert_header((header::CACHE_CONTROL, "no-store"));
         match self.status {
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-                response.insert_header((header::RETRY_AFTER, RETRY_AFTER_S));
+                response.insert_header((header::RETRY_AFTER, fastrand::u64(RETRY_AFTER_S)));
             }
             // What is left of such a body is not worth reading.
             StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT => {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json, value::RawValue};
 use towncrier_actors::{Hub, PublishError};
 use towncrier_backplane::Published;
 use towncrier_telemetry::PublishResult;
-use towncrier_wire::NewEvent;
+use towncrier_wire::{NewEvent, Topic};
 
 use crate::{
     answer,
@@ -30,16 +30,15 @@ pub(crate) async fn publish(
 ) -> Result<HttpResponse, Problem> {
     let item = async {
         require_json(&request)?;
-        let body = read_body(&request, payload, &state.options).await?;
-        PublishItem::parse(&body, &state.options)
+        let body = read_body(&request, payload, &state).await?;
+        let item = PublishItem::parse(body.as_str(), &state.options)?;
+        require_light(item.events.iter().map(NewEvent::cost).sum(), &state)?;
+        Ok(item)
     };
-    let item = item.await.inspect_err(|_| refused(&state, 1))?;
-    let PublishItem { events, many } = item;
+    let PublishItem { events, many } = item.await.inspect_err(|_: &Problem| refused(&state, 1))?;
     let topics: Vec<_> = events.iter().map(|event| event.topic.clone()).collect();
-    let outcomes = store(state.hub(), events).await;
-    let answers = topics.iter().zip(outcomes).map(|(topic, outcome)| published(topic.as_str(), &outcome?));
-    let answers = answers.collect::<Result<Vec<_>, Problem>>()?;
-    Ok(answer::json(&item_answer(answers, many)))
+    let mut outcomes = store(state.hub(), events).await.into_iter();
+    Ok(answer::json(&item_answer(&topics, many, &mut outcomes)?))
 }
 
 pub(crate) async fn batch(request: HttpRequest, payload: Payload, state: Data<State>) -> Result<HttpResponse, Problem> {
@@ -48,31 +47,18 @@ pub(crate) async fn batch(request: HttpRequest, payload: Payload, state: Data<St
         "application/x-ndjson" => true,
         _ => return Err(wrong_type("application/json or application/x-ndjson")),
     };
-    let body = read_body(&request, payload, &state.options).await.inspect_err(|_| refused(&state, 1))?;
-    let items = split(&body, lines).inspect_err(|_| refused(&state, 1))?;
-    let max = state.options.batch_events;
-    if items.len() > max {
-        refused(&state, items.len());
-        return Err(Problem::too_large("body", format_args!("must be at most {max} items")));
+    let Batch { events, items } = async {
+        let body = read_body(&request, payload, &state).await?;
+        Batch::parse(&split(body.as_str(), lines)?, &state)
     }
-
-    let items: Vec<_> = items
-        .into_iter()
-        .enumerate()
-        .map(|(index, item)| {
-            PublishItem::parse(item, &state.options).map_err(|problem| problem.within(&format!("[{index}]")))
-        })
-        .collect();
-    let mut events = Vec::new();
-    for item in items.iter().flatten() {
-        events.extend(item.events.iter().cloned());
-    }
-    if events.len() > max {
-        refused(&state, events.len());
-        return Err(Problem::too_large("body", format_args!("must make at most {max} events")));
-    }
+    .await
+    .inspect_err(|_| refused(&state, 1))?;
     let mut outcomes = store(state.hub(), events).await.into_iter();
-    let answers: Vec<Value> = items.into_iter().map(|item| batch_answer(item, &mut outcomes, &state)).collect();
+    let answers = items.into_iter().map(|item| {
+        let answer = item.and_then(|(topics, many)| item_answer(&topics, many, &mut outcomes));
+        answer.unwrap_or_else(|problem| json!({ "error": problem.to_json() }))
+    });
+    let answers: Vec<Value> = answers.collect();
     if !lines {
         return Ok(answer::json(&answers));
     }
@@ -80,6 +66,49 @@ pub(crate) async fn batch(request: HttpRequest, payload: Payload, state: Data<St
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CACHE_CONTROL, "no-store"));
     Ok(response.insert_header((header::CONTENT_TYPE, "application/x-ndjson")).body(body))
+}
+
+/// A batch, parsed: all events of its good items, and of each item its topics and whether it has a list of them.
+struct Batch {
+    events: Vec<NewEvent>,
+    items: Vec<Result<(Vec<Topic>, bool), Problem>>,
+}
+
+impl Batch {
+    /// Stops as soon as the batch is over a bound: a few bytes of topics may make many events.
+    fn parse(items: &[&str], state: &State) -> Result<Self, Problem> {
+        let max = state.options.batch_events;
+        let mut batch = Self { events: Vec::new(), items: Vec::with_capacity(items.len().min(max)) };
+        let mut weight = 0;
+        for (index, item) in items.iter().enumerate() {
+            let item =
+                PublishItem::parse(item, &state.options).map_err(|problem| problem.within(&format!("[{index}]")));
+            let item = item.inspect_err(|_| refused(state, 1)).map(|item| {
+                let topics = item.events.iter().map(|event| event.topic.clone()).collect();
+                weight += item.events.iter().map(NewEvent::cost).sum::<usize>();
+                batch.events.extend(item.events);
+                (topics, item.many)
+            });
+            batch.items.push(item);
+            if batch.events.len() > max || batch.items.len() > max {
+                return Err(Problem::too_large(
+                    "body",
+                    format_args!("must be at most {max} items, and make as many events"),
+                ));
+            }
+            require_light(weight, state)?;
+        }
+        Ok(batch)
+    }
+}
+
+/// Refuses what would never fit among the publishes under way.
+fn require_light(weight: usize, state: &State) -> Result<(), Problem> {
+    let max = state.hub().options().publish_bytes_max;
+    if weight > max {
+        return Err(Problem::too_large("body", format_args!("makes events of more than {max} bytes in all")));
+    }
+    Ok(())
 }
 
 /// The items of a batch, each as it stands in the text.
@@ -93,39 +122,29 @@ fn split(body: &str, lines: bool) -> Result<Vec<&str>, Problem> {
     Ok(items.into_iter().map(RawValue::get).collect())
 }
 
-/// The answer to one item, which takes as many outcomes as the item made events. An item of which some event failed is
-/// told as failed: with its idempotency key it can be repeated as a whole.
-fn batch_answer(
-    item: Result<PublishItem, Problem>,
-    outcomes: &mut impl Iterator<Item = Outcome>,
-    state: &State,
-) -> Value {
-    let answer = item.inspect_err(|_| refused(state, 1)).and_then(|item| {
-        let outcomes: Vec<_> = item.events.iter().zip(outcomes).collect();
-        let answers = outcomes.into_iter().map(|(event, outcome)| published(event.topic.as_str(), &outcome?));
-        Ok(item_answer(answers.collect::<Result<_, Problem>>()?, item.many))
-    });
-    answer.unwrap_or_else(|problem| json!({ "error": problem.to_json() }))
-}
-
-fn item_answer(mut answers: Vec<Value>, many: bool) -> Value {
+/// The answer to one item, which takes as many outcomes as it has topics. An item of which some event failed is told as
+/// failed: with its idempotency key it can be repeated as a whole.
+fn item_answer(topics: &[Topic], many: bool, outcomes: &mut impl Iterator<Item = Outcome>) -> Result<Value, Problem> {
+    let outcomes: Vec<_> = topics.iter().zip(outcomes).collect();
+    let answers = outcomes.into_iter().map(|(topic, outcome)| Ok(published(topic.as_str(), &outcome?)));
+    let mut answers = answers.collect::<Result<Vec<_>, Problem>>()?;
     match answers.pop() {
-        Some(only) if !many => only,
+        Some(only) if !many => Ok(only),
         last => {
             answers.extend(last);
-            json!({ "events": answers })
+            Ok(json!({ "events": answers }))
         }
     }
 }
 
-fn published(topic: &str, published: &Published) -> Result<Value, Problem> {
+fn published(topic: &str, published: &Published) -> Value {
     let mut object = Map::new();
     object.insert("id".into(), published.id.to_string().into());
     object.insert("topic".into(), topic.into());
     if published.duplicate {
         object.insert("duplicate".into(), true.into());
     }
-    Ok(object.into())
+    object.into()
 }
 
 async fn store(hub: &Hub, events: Vec<NewEvent>) -> Vec<Outcome> {

@@ -4,7 +4,7 @@ use actix_web::{
     HttpRequest, HttpResponse, Resource,
     dev::ServiceResponse,
     http::{StatusCode, header},
-    web::{self, ServiceConfig, delete, get, post},
+    web::{self, ServiceConfig, delete, get, head, post},
 };
 
 use crate::{admin, assets, poll, probes, problem::Problem, publish, state::State, subscribe};
@@ -17,14 +17,14 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
     let add = |config: &mut ServiceConfig, resource: Resource| {
         config.service(resource);
     };
-    add(config, resource("/", "GET").route(get().to(assets::page)));
-    add(config, resource("/assets/{name}", "GET").route(get().to(assets::asset)));
+    add(config, resource("/", "GET, HEAD").route(get().to(assets::page)).route(head().to(assets::page)));
+    add(config, resource("/assets/{name}", "GET, HEAD").route(get().to(assets::asset)).route(head().to(assets::asset)));
     add(config, resource("/events", "GET").route(get().to(subscribe::events)));
     add(config, resource("/topics/{topic:.*}/events", "GET").route(get().to(subscribe::topic_events)));
     add(config, resource("/poll", "GET").route(get().to(poll::poll)));
-    add(config, resource("/health", "GET").route(get().to(probes::health)));
-    add(config, resource("/ready", "GET").route(get().to(probes::ready)));
-    add(config, resource("/metrics", "GET").route(get().to(probes::metrics)));
+    add(config, resource("/health", "GET, HEAD").route(get().to(probes::health)).route(head().to(probes::health)));
+    add(config, resource("/ready", "GET, HEAD").route(get().to(probes::ready)).route(head().to(probes::ready)));
+    add(config, resource("/metrics", "GET, HEAD").route(get().to(probes::metrics)).route(head().to(probes::metrics)));
 
     let v1 = |path: &str, allow: &'static str| {
         web::resource(format!("/admin/v1{path}")).default_service(web::to(move || async move { wrong_method(allow) }))

@@ -18,10 +18,11 @@ use actix_web::{
     rt::net::TcpStream,
     web::Data,
 };
+use futures_util::{FutureExt, future::Either};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use towncrier_actors::Hub;
 
-use crate::{Options, admission::Admission, paced::Paced, routes, state::State};
+use crate::{Options, admission::Admission, guard, ingest::Bodies, paced::Paced, routes, state::State};
 
 /// How long a connection without a request is kept.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -79,6 +80,7 @@ pub fn bind(options: Options, hub: &Hub) -> Result<Server, ServerError> {
     let failed = |source| ServerError { address: options.listen, source };
     let listener = listen(options.listen, options.backlog).map_err(failed)?;
     let listen = listener.local_addr().map_err(failed)?;
+    let bodies = Bodies::default();
     let (hub, settings, started) = (hub.clone(), options.clone(), Instant::now());
     let builder = actix_server::Server::build()
         .workers(options.workers)
@@ -88,7 +90,13 @@ pub fn bind(options: Options, hub: &Hub) -> Result<Server, ServerError> {
     let stopping = builder.graceful_shutdown_signal();
     let worker = move || {
         let options = settings.clone();
-        let state = State { worker: hub.worker(), admission: admission.clone(), options: options.clone(), started };
+        let state = State {
+            worker: hub.worker(),
+            admission: admission.clone(),
+            options: options.clone(),
+            bodies: bodies.clone(),
+            started,
+        };
         let stopping = stopping.clone();
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {
@@ -136,11 +144,18 @@ fn app(
         InitError = (),
     >,
 > {
+    let guarded = state.options.guarded;
     App::new()
         .app_data(Data::new(state))
-        .wrap_fn(|request, next| {
-            let counted = next.call(request);
-            async move { counted.await.inspect(routes::count) }
+        .wrap_fn(move |request, next| {
+            let refused = if guarded { guard::check(&request).err() } else { None };
+            let answered = match refused {
+                Some(problem) => Either::Left(ready(Ok(request.error_response(problem).map_into_boxed_body()))),
+                None => {
+                    Either::Right(next.call(request).map(|answer| answer.map(ServiceResponse::map_into_boxed_body)))
+                }
+            };
+            answered.map(|answer| answer.inspect(routes::count))
         })
         .configure(routes::configure)
 }

@@ -4,13 +4,14 @@ use std::{sync::Arc, time::Instant};
 
 use towncrier_actors::{Hub, Worker};
 
-use crate::{Options, admission::Admission};
+use crate::{Options, admission::Admission, ingest::Bodies};
 
 /// Lives on its thread; see [`Worker`].
 pub(crate) struct State {
     pub(crate) worker: Worker,
     pub(crate) admission: Arc<Admission>,
     pub(crate) options: Arc<Options>,
+    pub(crate) bodies: Bodies,
     pub(crate) started: Instant,
 }
 

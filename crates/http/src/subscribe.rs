@@ -40,17 +40,20 @@ fn subscribe(request: &HttpRequest, state: &State, topic: Option<&str>) -> Resul
     }
     if state.hub().is_draining() {
         state.hub().metrics().connections_refused.of(RefusedReason::Draining).inc();
-        return refuse(request, RefusedReason::Draining);
+        return refuse(request, state, RefusedReason::Draining);
     }
     match state.admission.admit(request.peer_addr().map(|address| address.ip())) {
         Ok(admitted) => Ok(stream_head().body(StreamBody::new(state.worker.subscribe(spec), admitted))),
-        Err(reason) => refuse(request, reason),
+        Err(reason) => refuse(request, state, reason),
     }
 }
 
 /// What a request to subscribe or to poll asks for.
 pub(crate) fn spec(request: &HttpRequest, state: &State, topic: Option<&str>) -> Result<SessionSpec, Problem> {
     let query = Query::parse(request.query_string())?;
+    if topic.is_some() && query.get("topic").is_some() {
+        return Err(Problem::field("topic", "must not be in the query beside the one in the path"));
+    }
     let selectors = match topic {
         Some(topic) => Selectors::new([topic], 1),
         None => Selectors::new(query.all("topic"), state.options.selectors),
@@ -100,10 +103,14 @@ fn stream_head() -> actix_web::HttpResponseBuilder {
 }
 
 /// Any status but 200 would stop an `EventSource` for good, so it is told to come back later; others get an error.
-pub(crate) fn refuse(request: &HttpRequest, reason: RefusedReason) -> Result<HttpResponse, Problem> {
+pub(crate) fn refuse(request: &HttpRequest, state: &State, reason: RefusedReason) -> Result<HttpResponse, Problem> {
     let accepts = request.headers().get_all(header::ACCEPT).filter_map(|value| value.to_str().ok());
     if accepts.into_iter().any(|accept| accept.contains("text/event-stream")) {
-        let retry_ms = fastrand::u64(REFUSED_RETRY_MS / 12..=REFUSED_RETRY_MS);
+        let retry_ms = match reason {
+            // Another node has room now.
+            RefusedReason::Draining => state.hub().options().draw_retry_ms(),
+            _ => fastrand::u64(REFUSED_RETRY_MS / 12..=REFUSED_RETRY_MS),
+        };
         return Ok(stream_head().force_close().body(sse::retry(retry_ms)));
     }
     Err(match reason {

@@ -1,6 +1,6 @@
 //! Events: as they come from a publisher, and as the hub stores and sends them.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 
@@ -14,7 +14,7 @@ pub struct NewEvent {
     /// Its type, if it has one.
     pub event_type: Option<EventType>,
     /// Its data: any UTF-8, at most [`crate::limits::DATA_BYTES_MAX`] bytes.
-    pub data: Box<str>,
+    pub data: Arc<str>,
     /// Makes a repeated publish to the same topic take effect once.
     pub idempotency_key: Option<Name>,
 }

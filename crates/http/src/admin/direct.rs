@@ -47,8 +47,8 @@ pub(crate) async fn to_all(
 
 async fn send(who: Who, request: &HttpRequest, payload: Payload, state: &State) -> Result<HttpResponse, Problem> {
     require_json(request)?;
-    let body = read_body(request, payload, &state.options).await?;
-    let Content { event_type, data } = Content::parse(&body, &state.options)?;
+    let body = read_body(request, payload, state).await?;
+    let Content { event_type, data } = Content::parse(body.as_str(), &state.options)?;
     let frame = sse::direct(event_type.as_ref(), &data);
     let delivered = state.hub().registry().send(SendDirect { who, frame }).await.map_err(stopping)?;
     Ok(answer::json(&json!({ "delivered": delivered.ok_or_else(unknown)? })))

@@ -14,6 +14,9 @@ use crate::{
     state::State,
 };
 
+/// From how many bytes on a page of history takes no more events.
+const HISTORY_BYTES: usize = 1024 * 1024;
+
 pub(crate) async fn list(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, Problem> {
     let query = Query::parse(request.query_string())?;
     query.only(&["prefix", "after", "limit"])?;
@@ -72,11 +75,14 @@ pub(crate) async fn history(request: HttpRequest, state: Data<State>) -> Result<
     }
 
     let mut page = read(&state, &topic, after).await?;
-    let gap = gap(&page, &topic);
+    let mut gap = gap_of(&page, &topic);
     let mut events = std::mem::take(&mut page.events);
-    while events.len() <= limit && page.more {
+    let mut bytes: usize = events.iter().map(|event| event.frame().len()).sum();
+    while events.len() <= limit && bytes < HISTORY_BYTES && page.more {
         let last = events.last().map(|event| event.id());
         page = read(&state, &topic, last.or(after)).await?;
+        gap = gap.or_else(|| gap_of(&page, &topic));
+        bytes += page.events.iter().map(|event| event.frame().len()).sum::<usize>();
         events.append(&mut page.events);
     }
     let more = events.len() > limit || page.more;
@@ -101,7 +107,7 @@ async fn read(state: &State, topic: &Topic, after: Option<EventId>) -> Result<Pa
     Ok(state.hub().history().send(Read(request)).await.map_err(stopping)??)
 }
 
-fn gap(page: &Page, topic: &Topic) -> Option<Gap> {
+fn gap_of(page: &Page, topic: &Topic) -> Option<Gap> {
     if !page.floors.is_empty() {
         return Some(Gap::new(GapReason::BackplaneLost, Vec::new()));
     }

@@ -108,6 +108,7 @@ pub(super) fn http(config: &Config, version: &'static str) -> towncrier_http::Op
         batch_events: config.limits.batch_events,
         selectors: config.limits.selectors,
         shutdown_timeout: config.shutdown.timeout,
+        guarded: !config.auth.open_to_network,
         version,
     }
 }

@@ -76,7 +76,7 @@ fn a_waiting_poll_that_gives_up_leaves_nothing_behind() {
     let cursor = hub.subscribe(&["news"]).cursor;
     for _ in 0..20 {
         let mut connection = towncrier_e2e::Connection::open(hub.addr());
-        let request = format!("GET /poll?topic=news&wait=60&cursor={cursor} HTTP/1.1\r\nHost: hub\r\n\r\n");
+        let request = format!("GET /poll?topic=news&wait=60&cursor={cursor} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         connection.send(request).expect("send");
     }
 

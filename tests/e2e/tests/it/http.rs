@@ -37,10 +37,10 @@ fn a_connection_may_carry_several_requests_before_its_stream() {
     let hub = Hub::start();
     let mut connection = Connection::open(hub.addr());
     for _ in 0..3 {
-        connection.send("GET /health HTTP/1.1\r\nHost: hub\r\n\r\n").expect("send");
+        connection.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("send");
         assert_eq!(connection.response(SOON).expect("an answer").status(), 200);
     }
-    connection.send("GET /events?topic=news HTTP/1.1\r\nHost: hub\r\n\r\n").expect("send");
+    connection.send("GET /events?topic=news HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("send");
     let head = connection.head(SOON).expect("an answer");
     assert_eq!((head.status, head.header("x-accel-buffering")), (200, Some("no")));
 }
@@ -49,7 +49,7 @@ fn a_connection_may_carry_several_requests_before_its_stream() {
 fn a_request_may_arrive_byte_by_byte() {
     let hub = Hub::start();
     let mut connection = Connection::open(hub.addr());
-    for byte in b"GET /events?topic=news HTTP/1.1\r\nHost: hub\r\nAccept: text/event-stream\r\n\r\n" {
+    for byte in b"GET /events?topic=news HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n" {
         connection.send([*byte]).expect("send");
     }
     assert_eq!(connection.head(SOON).expect("an answer").status, 200);
@@ -95,7 +95,7 @@ fn slow_bodies_are_not_waited_for() {
     for target in ["/admin/v1/publish", "/admin/v1/publish/batch", "/admin/v1/broadcast"] {
         let mut connection = Connection::open(hub.addr());
         let head = format!(
-            "POST {target} HTTP/1.1\r\nHost: hub\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+            "POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
         );
         connection.send(head + r#"{"topic":"#).expect("send");
         connection.response(SOON).expect("an answer").problem(408);
@@ -110,7 +110,7 @@ fn what_a_client_sends_behind_its_get_is_bounded_and_harmless() {
     bystander.event();
     let before_kib = hub.rss_kib();
     let garbage = [0x16; 64 * 1024];
-    let requests = "GET /health HTTP/1.1\r\nHost: hub\r\n\r\n".repeat(2_000);
+    let requests = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(2_000);
 
     for junk in [&garbage[..], requests.as_bytes(), b"\r\n\r\n\r\n\r\n"] {
         let mut session = hub.subscribe(&["news"]);
@@ -126,17 +126,17 @@ fn what_a_client_sends_behind_its_get_is_bounded_and_harmless() {
 #[test]
 fn broken_requests_are_refused_and_harm_nobody() {
     let hub = Hub::start();
-    let long_target = format!("GET /events?topic={} HTTP/1.1\r\nHost: hub\r\n\r\n", "x".repeat(1 << 20));
-    let long_header = format!("GET /events?topic=a HTTP/1.1\r\nHost: hub\r\nX: {}\r\n\r\n", "x".repeat(1 << 20));
-    let many_headers = format!("GET /events?topic=a HTTP/1.1\r\nHost: hub\r\n{}\r\n", "X: y\r\n".repeat(10_000));
+    let long_target = format!("GET /events?topic={} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(1 << 20));
+    let long_header = format!("GET /events?topic=a HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(1 << 20));
+    let many_headers = format!("GET /events?topic=a HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "X: y\r\n".repeat(10_000));
     let broken: [&[u8]; 10] = [
         b"nonsense\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a TLS hello, more or less",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
-        b"GET /events?topic=a HTTP/9.9\r\nHost: hub\r\n\r\n",
-        b"GET /events?topic=\xff\xfe HTTP/1.1\r\nHost: hub\r\n\r\n",
-        b"GET /events?topic=a HTTP/1.1\r\nHost: hub\r\nbad header\r\n\r\n",
-        b"POST /admin/v1/publish HTTP/1.1\r\nHost: hub\r\nContent-Length: -1\r\n\r\n",
+        b"GET /events?topic=a HTTP/9.9\r\nHost: localhost\r\n\r\n",
+        b"GET /events?topic=\xff\xfe HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /events?topic=a HTTP/1.1\r\nHost: localhost\r\nbad header\r\n\r\n",
+        b"POST /admin/v1/publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
         long_target.as_bytes(),
         long_header.as_bytes(),
         many_headers.as_bytes(),
@@ -162,7 +162,7 @@ fn a_body_that_lies_about_its_length_is_refused_early() {
     let hub = Hub::with("limits.data_bytes", "16KiB").set("http.body_bytes", "64KiB").start();
     let mut connection = Connection::open(hub.addr());
     connection
-        .send("POST /admin/v1/publish HTTP/1.1\r\nHost: hub\r\nContent-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n{")
+        .send("POST /admin/v1/publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n{")
         .expect("send");
     connection.response(SOON).expect("an answer").problem(413);
 
@@ -172,9 +172,44 @@ fn a_body_that_lies_about_its_length_is_refused_early() {
 /// Sends chunk after chunk until the hub has had enough.
 fn endless(hub: &Hub) -> Response {
     let mut connection = Connection::open(hub.addr());
-    let head = "POST /admin/v1/publish HTTP/1.1\r\nHost: hub\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let head = "POST /admin/v1/publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
     connection.send(head).expect("send");
     let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
     connection.flood(chunk.as_bytes(), 4 << 20, Duration::from_secs(1));
     connection.response(SOON).expect("an answer")
+}
+
+#[test]
+fn pages_of_other_sites_are_no_clients_of_an_open_hub() {
+    let hub = Hub::start();
+    let request = |head: &str, body: &str| {
+        let mut connection = Connection::open(hub.addr());
+        connection.send(format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len())).expect("send");
+        connection.response(SOON).expect("an answer")
+    };
+    let publish = r#"{"topic":"a","data":1}"#;
+    // A name that its owner made to point to this machine.
+    request("GET /admin/v1/stats HTTP/1.1\r\nHost: evil.example:8080", "").problem(403);
+    let foreign = "POST /admin/v1/publish HTTP/1.1\r\nHost: localhost\r\nOrigin: https://evil.example\r\nContent-Type: application/json";
+    request(foreign, publish).problem(403);
+    let own = "POST /admin/v1/publish HTTP/1.1\r\nHost: localhost\r\nOrigin: http://127.0.0.1:8080\r\nContent-Type: application/json";
+    assert_eq!(request(own, publish).status(), 200);
+
+    let hub = Hub::with("auth.open_to_network", "true").start();
+    let mut connection = Connection::open(hub.addr());
+    connection.send("GET /admin/v1/stats HTTP/1.1\r\nHost: hub.example\r\n\r\n").expect("send");
+    assert_eq!(connection.response(SOON).expect("an answer").status(), 200, "whoever opens it to the network means it");
+}
+
+#[test]
+fn probes_may_ask_for_the_head_alone() {
+    let hub = Hub::start();
+    for target in ["/", "/health", "/ready", "/metrics"] {
+        let mut connection = Connection::open(hub.addr());
+        connection
+            .send(format!("HEAD {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
+            .expect("send");
+        assert_eq!(connection.head(SOON).expect("a head").status, 200, "{target}");
+        assert!(connection.closed_within(SOON), "{target}: nothing follows the head");
+    }
 }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use towncrier_e2e::{Hub, Value, encode, json};
+use towncrier_e2e::{Connection, Hub, SOON, Signal, Value, encode, eventually, json};
 
 fn poll(hub: &Hub, query: &str) -> Value {
     hub.get(&format!("/poll?{query}")).ok()
@@ -212,4 +212,30 @@ fn what_a_poll_may_not_ask() {
     ] {
         assert_eq!(hub.get(&format!("/poll?{query}")).problem(400)["field"], field, "{query}");
     }
+}
+
+#[test]
+fn a_poll_that_waits_is_answered_when_the_hub_stops() {
+    let hub = Hub::start();
+    let cursor = poll(&hub, "topic=news")["cursor"].as_str().expect("a cursor").to_owned();
+    let waiting = {
+        let (addr, cursor) = (hub.addr(), cursor.clone());
+        std::thread::spawn(move || {
+            let mut connection = Connection::open(addr);
+            let head = format!("GET /poll?topic=news&cursor={cursor}&wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            connection.send(head).expect("send");
+            connection.response(Duration::from_secs(20)).expect("an answer").ok()
+        })
+    };
+    eventually("the poll waits", SOON, || {
+        match hub.get("/metrics").text().contains("towncrier_poll_requests_total 2") {
+            true => Ok(()),
+            false => Err("not yet"),
+        }
+    });
+    let began = Instant::now();
+    hub.signal(Signal::TERM);
+    let answer = waiting.join().expect("answered");
+    assert_eq!(answer["cursor"], cursor.as_str());
+    assert!(began.elapsed() < Duration::from_secs(5));
 }

@@ -167,7 +167,7 @@ fn a_client_that_reads_nothing_cannot_hold_up_the_end() {
     let _stalled = hub.subscription(&["news"]).small_buffer().open();
     hub.publish_each("news", vec!["x".repeat(10_000); 200]);
     let mut polling = towncrier_e2e::Connection::open(hub.addr());
-    polling.send("GET /poll?topic=quiet&cursor=earliest&wait=60 HTTP/1.1\r\nHost: hub\r\n\r\n").expect("send");
+    polling.send("GET /poll?topic=quiet&cursor=earliest&wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("send");
 
     hub.signal(Signal::TERM);
 
