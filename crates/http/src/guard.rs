@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use actix_web::{
     dev::ServiceRequest,
-    http::{StatusCode, header},
+    http::{StatusCode, header, uri::Authority},
 };
 
 use crate::problem::Problem;
@@ -16,7 +16,7 @@ use crate::problem::Problem;
 /// Refuses a request to, or a change by a page of, another host than this machine's own.
 pub(crate) fn check(request: &ServiceRequest) -> Result<(), Problem> {
     let named = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
-    let host = named.or_else(|| request.uri().authority().map(|authority| authority.as_str()));
+    let host = named.or_else(|| request.uri().authority().map(Authority::as_str));
     // HTTP/1.0 has none, and no browser speaks that.
     if host.is_some_and(|host| !is_own(host)) {
         return Err(refuse("Host", "is not this machine; behind a proxy, set auth.open_to_network"));
