@@ -221,6 +221,16 @@ impl Bridge {
         }
     }
 
+    /// A worker that is behind will resume its sessions anyway.
+    fn lost(&mut self, heads: Heads, out: &mut [Vec<Delivery>]) {
+        tracing::warn!("the backplane lost events, all sessions resume from history");
+        for (worker, out) in self.workers.iter().zip(out) {
+            if worker.behind.is_none() {
+                out.push(Delivery::Resync(heads));
+            }
+        }
+    }
+
     fn advance(&mut self, heads: &Heads) {
         for (own, head) in self.heads.iter_mut().zip(heads) {
             *own = (*own).max(*head);
@@ -294,6 +304,7 @@ impl StreamHandler<Vec<Signal>> for Bridge {
                 Signal::Events(events) => self.events(events, &mut out),
                 Signal::Joined { selectors, heads } => self.joined(selectors, &heads, &mut out),
                 Signal::Heads(heads) => self.heads(heads, &mut out),
+                Signal::Lost(heads) => self.lost(heads, &mut out),
             }
         }
         for (worker, deliveries) in self.workers.iter().zip(out) {

@@ -6,7 +6,7 @@
 //!
 //! * [`Backplane`] is the trait, kept narrow so that an implementation is one crate.
 //! * [`Embedded`] is a hub of one node, in memory.
-//! * [`contract`] is what every implementation is tested against.
+//! * The module `contract`, behind the feature of that name, is what every implementation is tested against.
 
 #[cfg(feature = "contract")]
 pub mod contract;

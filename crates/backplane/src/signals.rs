@@ -27,6 +27,9 @@ pub enum Signal {
     },
     /// Every followed event up to these heads has been told.
     Heads(Heads),
+    /// Followed events after these heads are lost and will never be told: sessions must resume from history, which knows
+    /// exactly what each of them missed.
+    Lost(Heads),
 }
 
 /// Makes the two ends of a stream. Events of at most `bytes_max` wait in it, or one batch that is larger.

@@ -322,6 +322,7 @@ fn flatten(signal: Signal) -> Vec<Heard> {
         Signal::Events(events) => events.into_iter().map(Heard::Event).collect(),
         Signal::Joined { selectors, heads } => vec![Heard::Joined(selectors.into_iter().collect(), heads)],
         Signal::Heads(heads) => vec![Heard::Heads(heads)],
+        Signal::Lost(heads) => panic!("lost what came after {heads:?}"),
     }
 }
 

@@ -25,7 +25,7 @@ use config::ValueKind;
 pub(crate) use self::{
     defaults::default_toml,
     problem::Problems,
-    settings::{Config, Slow},
+    settings::{BackplaneKind, Config, Slow},
     value::parse_duration,
 };
 use self::{

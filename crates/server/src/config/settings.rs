@@ -8,7 +8,7 @@ use towncrier_wire::limits;
 
 use super::{
     namespaces::Namespace,
-    value::{Kind, Setting},
+    value::{Kind, SecretUrl, Setting},
 };
 
 /// One key.
@@ -146,10 +146,22 @@ settings! {
     }
     /// What joins nodes and holds the history.
     "backplane" backplane: Backplane {
-        /// Where it is: "embedded" is this process alone, its history gone when it stops.
-        "kind" kind: BackplaneKind = "embedded", Kind::Choice(&["embedded"], &["redis"]);
+        /// Where it is: "embedded" is this process alone, its history gone when it stops; "redis" joins all nodes that use the
+        /// same Redis and prefix.
+        "kind" kind: BackplaneKind = "embedded", Kind::Choice(&["embedded", "redis"], &[]);
         /// Slices of all topics that are ordered by themselves.
         "partitions" partitions: usize = "1", Kind::Count(1, limits::PARTITIONS_MAX as u64);
+    }
+    /// The Redis of backplane.kind = "redis", 7.0 or later.
+    "backplane.redis" redis: Redis {
+        /// Where it is: redis://, rediss://, redis-sentinel:// or redis-cluster://, with user and password if it wants them.
+        "url" url: SecretUrl = "redis://127.0.0.1:6379", Kind::Url;
+        /// What all keys and channels begin with, the same on all nodes: hubs with different prefixes may share a Redis.
+        "prefix" prefix: String = "towncrier", Kind::Name(64);
+        /// How long an answer may take.
+        "command_timeout" command_timeout: Duration = "2s", Kind::Time(ms(10), s(MINUTE));
+        /// How often it is checked that everything still arrives.
+        "probe_interval" probe_interval: Duration = "1s", Kind::Time(ms(100), s(MINUTE));
     }
     /// What is kept for sessions that come back.
     "history" history: History {
@@ -226,6 +238,8 @@ settings! {
 pub(crate) enum BackplaneKind {
     /// In this process.
     Embedded,
+    /// In Redis.
+    Redis,
 }
 
 /// What happens to a session that lags past its outbox's bound.
@@ -275,6 +289,7 @@ from_setting! {
     Duration: Setting::Time(time) => Some(*time);
     SocketAddr: Setting::Address(address) => Some(*address);
     String: Setting::Text(text) => Some(text.clone());
+    SecretUrl: Setting::Url(url) => Some(url.clone());
     Option<usize>: Setting::Count(number) => usize::try_from(*number).ok().map(|number| (number > 0).then_some(number));
     Option<Duration>: Setting::Time(time) => Some((!time.is_zero()).then_some(*time));
     Option<String>: Setting::Text(text) => Some((!text.is_empty()).then(|| text.clone()));
@@ -295,7 +310,7 @@ macro_rules! from_word {
 }
 
 from_word! {
-    BackplaneKind { "embedded" => Self::Embedded, }
+    BackplaneKind { "embedded" => Self::Embedded, "redis" => Self::Redis, }
     Slow { "disconnect" => Self::Disconnect, "conflate" => Self::Conflate, }
     AuthMode { "open" => Self::Open, }
     logging::Format { "auto" => Self::Auto, "human" => Self::Human, "json" => Self::Json, }

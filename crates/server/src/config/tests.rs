@@ -109,7 +109,7 @@ fn everything_that_is_wrong_is_told_at_once() {
             events = 0
             age = 15
             [backplane]
-            kind = "redis"
+            kind = "kafka"
         "#,
         &[
             ("TOWNCRIER__SESSION__SLOW", "drop"),
@@ -119,7 +119,7 @@ fn everything_that_is_wrong_is_told_at_once() {
         ],
         &[
             "\"log.level\": unknown key; did you mean `log.level`? (a.toml)",
-            "backplane.kind: \"redis\" is not in this build; must be \"embedded\", not \"redis\" (a.toml)",
+            "backplane.kind: must be \"embedded\" or \"redis\", not \"kafka\" (a.toml)",
             "history.age: must be a time from 100ms to 365d, not 15 (a.toml)",
             "history.events: must be a whole number from 1 to 1000000, not 0 (a.toml)",
             "htp: unknown section; did you mean `http`? (a.toml)",

@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     Address,
     /// At most so many of the characters `A-Z a-z 0-9 . _ ~ -`, or nothing.
     Name(usize),
+    /// A URL, which may hold a password.
+    Url,
     /// A filter for logs.
     LogFilter,
     /// One of some words; the second list holds words that other builds know.
@@ -37,6 +39,40 @@ pub(crate) enum Setting {
     Time(Duration),
     Address(SocketAddr),
     Text(String),
+    Url(SecretUrl),
+}
+
+/// A URL that shows its scheme and host, and not who logs in there.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct SecretUrl(String);
+
+impl SecretUrl {
+    fn parse(text: &str) -> Option<Self> {
+        let (scheme, rest) = text.split_once("://")?;
+        let sound =
+            !scheme.is_empty() && !rest.is_empty() && !text.contains(|c: char| c.is_control() || c.is_whitespace());
+        sound.then(|| Self(text.to_owned()))
+    }
+
+    /// All of it.
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SecretUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0.split_once("://"), self.0.rsplit_once('@')) {
+            (Some((scheme, _)), Some((_, host))) => write!(f, "{scheme}://***@{host}"),
+            _ => f.write_str(&self.0),
+        }
+    }
+}
+
+impl fmt::Debug for SecretUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl Kind {
@@ -72,6 +108,11 @@ impl Kind {
             Self::Address => text.parse().ok().map(Setting::Address),
             Self::Name(most) => {
                 (text.len() <= *most && text.bytes().all(is_name_byte)).then(|| Setting::Text(text.to_owned()))
+            }
+            Self::Url => {
+                // Not shown: the password may be where it is wrong.
+                let url = SecretUrl::parse(text).map(Setting::Url);
+                return url.ok_or_else(|| self.must_be("what is given"));
             }
             Self::LogFilter => {
                 logging::check_filter(text).map_err(|error| error.to_string())?;
@@ -128,6 +169,7 @@ impl fmt::Display for Kind {
             }
             Self::Address => f.write_str("an IP address and a port, such as 127.0.0.1:8080"),
             Self::Name(most) => write!(f, "at most {most} of the characters A-Z a-z 0-9 . _ ~ -"),
+            Self::Url => f.write_str("a URL without spaces, such as redis://127.0.0.1:6379"),
             Self::LogFilter => f.write_str("a level, and levels for single targets: info,towncrier_http=debug"),
             Self::Choice(words, _) => {
                 for (position, word) in words.iter().enumerate() {
@@ -150,6 +192,7 @@ impl fmt::Display for Setting {
             Self::Address(address) => write!(f, "\"{address}\""),
             // No kind of text allows a character that TOML would have escaped otherwise than Rust.
             Self::Text(text) => write!(f, "{text:?}"),
+            Self::Url(url) => write!(f, "\"{url}\""),
         }
     }
 }
@@ -242,6 +285,23 @@ fn show(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_in_a_url_is_never_shown() {
+        let setting = Kind::Url.read_text("rediss://me:s3cr@t@redis.example:6380/1").expect("a URL");
+        let Setting::Url(url) = &setting else { panic!("{setting:?}") };
+        assert_eq!(url.reveal(), "rediss://me:s3cr@t@redis.example:6380/1");
+        assert_eq!(setting.to_string(), "\"rediss://***@redis.example:6380/1\"");
+        assert_eq!(format!("{url:?}"), "rediss://***@redis.example:6380/1");
+        for bad in ["", "redis", "redis:/s3cret@x", "redis://s3cret @x", "://s3cret"] {
+            let error = Kind::Url.read_text(bad).expect_err(bad);
+            assert!(!error.contains("s3cret"), "{error}");
+        }
+        assert_eq!(
+            Kind::Url.read_text("redis://127.0.0.1:6379").expect("a URL").to_string(),
+            "\"redis://127.0.0.1:6379\""
+        );
+    }
 
     #[test]
     fn times_and_sizes_are_read_and_shown() {

@@ -10,10 +10,10 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use towncrier_actors::Hub;
-use towncrier_backplane::Embedded;
+use towncrier_backplane::{Backplane, Embedded, Signals as BackplaneSignals};
 use towncrier_telemetry::{Metrics, logging};
 
-use crate::config::Config;
+use crate::config::{BackplaneKind, Config};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -34,9 +34,8 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     // Before anything listens, so that a signal can never kill a hub that has clients.
     let mut signals = Signals::new()?;
     let metrics = Arc::new(Metrics::new(VERSION));
-    let (backplane, from_backplane) =
-        Embedded::new(options::store(config), options::SIGNAL_BYTES_MAX, Arc::new(options::wall_clock_ms));
-    let hub = Hub::start(options::actors(config), Arc::new(backplane), from_backplane, metrics);
+    let (backplane, from_backplane) = join(config).await?;
+    let hub = Hub::start(options::actors(config), backplane, from_backplane, metrics);
     let server = towncrier_http::bind(options::http(config, VERSION), &hub)?;
     surroundings::tell_limits(config.http.max_connections);
     let address = server.address();
@@ -73,6 +72,22 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     hub.stop();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The backplane that the configuration wants, and what it tells.
+async fn join(config: &Config) -> Result<(Arc<dyn Backplane>, BackplaneSignals), Box<dyn Error>> {
+    Ok(match config.backplane.kind {
+        BackplaneKind::Embedded => {
+            let clock = Arc::new(options::wall_clock_ms);
+            let (backplane, signals) = Embedded::new(options::store(config), options::SIGNAL_BYTES_MAX, clock);
+            (Arc::new(backplane), signals)
+        }
+        BackplaneKind::Redis => {
+            tracing::info!(url = %config.redis.url, prefix = config.redis.prefix, "joining the hub in Redis");
+            let (backplane, signals) = towncrier_backplane_redis::connect(options::redis(config)).await?;
+            (Arc::new(backplane), signals)
+        }
+    })
 }
 
 /// Ends every stream, and waits for their clients to get the end, but leaves time for the connections to close.

@@ -56,6 +56,22 @@ pub(super) fn store(config: &Config) -> store::Options {
     }
 }
 
+pub(super) fn redis(config: &Config) -> towncrier_backplane_redis::Options {
+    let store = store(config);
+    let redis = &config.redis;
+    towncrier_backplane_redis::Options {
+        retention: store.retention,
+        namespaces: store.namespaces,
+        idempotency_age: config.publish.idempotency_age,
+        topics_max: config.history.topics,
+        command_timeout: redis.command_timeout,
+        probe_interval: redis.probe_interval,
+        publishing_bytes_max: config.publish.inflight_bytes,
+        signal_bytes_max: SIGNAL_BYTES_MAX,
+        ..towncrier_backplane_redis::Options::new(redis.url.reveal(), redis.prefix.as_str(), store.partitions)
+    }
+}
+
 pub(super) fn actors(config: &Config) -> towncrier_actors::Options {
     let slow = |slow| match slow {
         config::Slow::Disconnect => Slow::Disconnect,

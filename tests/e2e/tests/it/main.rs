@@ -6,6 +6,7 @@ mod admin;
 mod browser;
 mod cli;
 mod clients;
+mod cluster;
 mod direct;
 mod disconnects;
 mod fanout;

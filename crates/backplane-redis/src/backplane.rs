@@ -1,0 +1,182 @@
+//! The trait, on top of the commands and the feed.
+
+use std::{fmt, sync::Arc};
+
+use tokio::{sync::mpsc, task::JoinHandle};
+use towncrier_backplane::{Answer, Backplane, BackplaneError, Published, Signals, signals};
+use towncrier_core::{
+    TopicRead,
+    store::{TopicInfo, Totals},
+};
+use towncrier_wire::{EventId, Heads, NewEvent, Partitions, Selector, Topic};
+
+use crate::{
+    ConnectError, Options, address,
+    commands::Commands,
+    feed::{Feed, Trouble},
+    greet,
+    intake::Intake,
+    link::Link,
+    rounds::{Ask, hears_itself},
+};
+
+/// Most joins, leaves and announcements that may wait.
+const ASKS_MAX: usize = 16_384;
+
+/// A node's end of a hub in Redis. See the crate.
+pub struct RedisBackplane {
+    commands: Arc<Commands>,
+    asks: mpsc::Sender<Ask>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl fmt::Debug for RedisBackplane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisBackplane").field("options", &self.commands.options).finish_non_exhaustive()
+    }
+}
+
+impl Drop for RedisBackplane {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Connects a node, and checks all that can be checked before it promises anything. Its tasks run on the current Tokio
+/// runtime and end when the backplane is dropped; then the signals end. With TLS, a process that links more than one
+/// provider of rustls must have installed one as its default before.
+///
+/// # Errors
+/// If the options are wrong, Redis cannot be reached or does not do what is needed, or another hub uses the prefix.
+pub async fn connect(options: Options) -> Result<(RedisBackplane, Signals), ConnectError> {
+    options.check()?;
+    let config = address::parse(&options.url)?;
+    let (sender, receiver) = signals(options.signal_bytes_max);
+    let node = format!("{:016x}", fastrand::u64(..));
+    let commands = Commands::connect(config, options, &node).await?;
+    greet::check(&commands).await?;
+
+    let intake = Arc::new(Intake::new(commands.options.intake_bytes_max));
+    let link = Link::open(&commands, &intake).await.map_err(|error| ConnectError::of(&error))?;
+    let heads = hears_itself(&commands, &link, &intake).await.map_err(|trouble| {
+        ConnectError::Silent(match trouble {
+            Trouble::Link(why) => why,
+            Trouble::Over => "the node is gone".to_owned(),
+        })
+    })?;
+    let (asks, asked) = mpsc::channel(ASKS_MAX);
+    let feed = tokio::spawn(Feed::new(commands.clone(), sender, asked, heads).run(link, intake));
+    let sweeper = tokio::spawn(sweep(commands.clone()));
+    Ok((RedisBackplane { commands, asks, tasks: vec![feed, sweeper] }, receiver))
+}
+
+/// Lets go of old topics from time to time. Each node does; what one has done is done for all.
+async fn sweep(commands: Arc<Commands>) {
+    loop {
+        tokio::time::sleep(commands.options.probe_interval.mul_f64(0.5 + fastrand::f64())).await;
+        // A flush takes this away as well.
+        if commands.available().is_ok()
+            && let Err(error @ ConnectError::OtherPartitions { .. }) = greet::partitions(&commands).await
+        {
+            tracing::error!(%error, "another hub uses this one's prefix");
+        }
+        for partition in 0..commands.keys.len() {
+            while commands.available().is_ok() && matches!(commands.sweep(partition).await, Ok(true)) {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+impl RedisBackplane {
+    /// How many times it was found that followed events were lost while Redis was away, and could not be told. Sessions
+    /// that resume are told by history; those that were here all the time, by nobody as yet: see [`Backplane`].
+    #[must_use]
+    pub fn losses(&self) -> u64 {
+        self.commands.losses.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    fn ask(&self, ask: Ask) -> Answer<'_, Result<(), BackplaneError>> {
+        let taken = self.asks.try_send(ask).map_err(|_| BackplaneError::Unavailable);
+        Box::pin(std::future::ready(taken))
+    }
+}
+
+impl Backplane for RedisBackplane {
+    fn partitions(&self) -> Partitions {
+        self.commands.options.partitions
+    }
+
+    fn publish(&self, events: Vec<NewEvent>) -> Answer<'_, Vec<Result<Published, BackplaneError>>> {
+        Box::pin(self.commands.publish(events))
+    }
+
+    /// Taken at once, also while Redis is away: the answer among the signals comes when it is back.
+    fn join(&self, selectors: Vec<Selector>) -> Answer<'_, Result<(), BackplaneError>> {
+        self.ask(Ask::Join(selectors))
+    }
+
+    fn leave(&self, selectors: Vec<Selector>) -> Answer<'_, Result<(), BackplaneError>> {
+        self.ask(Ask::Leave(selectors))
+    }
+
+    fn announce(&self) -> Answer<'_, Result<(), BackplaneError>> {
+        self.ask(Ask::Announce)
+    }
+
+    fn read(&self, topic: Topic, after: EventId, limit: usize) -> Answer<'_, Result<TopicRead, BackplaneError>> {
+        Box::pin(async move {
+            self.commands.available()?;
+            self.commands.read(&topic, after, limit).await
+        })
+    }
+
+    fn floors(&self) -> Answer<'_, Result<Heads, BackplaneError>> {
+        Box::pin(async move {
+            self.commands.available()?;
+            Ok(self.commands.heads(None).await?.1)
+        })
+    }
+
+    fn topics(
+        &self,
+        prefix: String,
+        after: Option<String>,
+        limit: usize,
+    ) -> Answer<'_, Result<Vec<TopicInfo>, BackplaneError>> {
+        Box::pin(async move {
+            self.commands.available()?;
+            let from = match after {
+                Some(after) if after >= prefix => [b"(", after.as_bytes()].concat(),
+                _ if prefix.is_empty() => b"-".to_vec(),
+                _ => [b"[", prefix.as_bytes()].concat(),
+            };
+            // No UTF-8 has this byte, so it is after everything that begins with the prefix.
+            let to = if prefix.is_empty() { b"+".to_vec() } else { [b"(", prefix.as_bytes(), b"\xff"].concat() };
+            self.commands.topics(&from, &to, limit).await
+        })
+    }
+
+    fn topic(&self, topic: Topic) -> Answer<'_, Result<Option<TopicInfo>, BackplaneError>> {
+        Box::pin(async move {
+            self.commands.available()?;
+            let name = [b"[", topic.as_str().as_bytes()].concat();
+            let partition = self.commands.partition(&topic);
+            Ok(self.commands.topics_of(partition, &name, &name, 1).await?.pop())
+        })
+    }
+
+    fn clear(&self, topic: Topic) -> Answer<'_, Result<usize, BackplaneError>> {
+        Box::pin(async move {
+            self.commands.available()?;
+            self.commands.clear(&topic).await
+        })
+    }
+
+    fn totals(&self) -> Answer<'_, Result<Totals, BackplaneError>> {
+        Box::pin(async move {
+            self.commands.available()?;
+            self.commands.totals().await
+        })
+    }
+}

@@ -1,0 +1,86 @@
+//! What is asked of Redis before a node relies on it: its version, and whether the prefix is this hub's.
+
+use fred::{error::Error, types::Value};
+
+use crate::{
+    ConnectError,
+    commands::{Commands, text},
+    keys,
+};
+
+/// The oldest version whose scripts, streams and shard channels do what is needed.
+const MAJOR_LEAST: u32 = 7;
+
+pub(crate) async fn check(commands: &Commands) -> Result<(), ConnectError> {
+    version(commands).await?;
+    eviction(commands).await;
+    partitions(commands).await?;
+    keys_are_ours(commands).await
+}
+
+async fn version(commands: &Commands) -> Result<(), ConnectError> {
+    let info = match commands.plain("INFO", &commands.keys[0].meta, vec![text("server")]).await {
+        Ok(info) => info.as_str().map(|info| info.to_string()).unwrap_or_default(),
+        // A user that may not ask is told so by whatever else it may not do.
+        Err(error) if error.details().starts_with("NOPERM") => return Ok(()),
+        Err(error) => return Err(ConnectError::of(&error)),
+    };
+    let line = info.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap_or("of unknown version");
+    let major = line.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    if major.is_some_and(|major| major >= MAJOR_LEAST) { Ok(()) } else { Err(ConnectError::TooOld(line.to_owned())) }
+}
+
+/// What Redis throws away by itself is told as a gap, but an operator will not expect it.
+async fn eviction(commands: &Commands) {
+    let Ok(info) = commands.plain("INFO", &commands.keys[0].meta, vec![text("memory")]).await else { return };
+    let info = info.as_str().map(|info| info.to_string()).unwrap_or_default();
+    let policy = info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:")).unwrap_or("noeviction");
+    if policy.starts_with("allkeys") {
+        tracing::warn!(policy, "redis may evict history when its memory is full; set maxmemory-policy to noeviction");
+    }
+}
+
+/// The first node of a hub says how many partitions it has; all others must have the same.
+pub(crate) async fn partitions(commands: &Commands) -> Result<(), ConnectError> {
+    let key = keys::partitions(&commands.options.prefix);
+    let own = commands.options.partitions.count();
+    let set = vec![text(key.as_str()), text(own.to_string()), text("NX"), text("GET")];
+    let stored = match commands.plain("SET", &key, set).await {
+        Ok(Value::Null) => return Ok(()),
+        Ok(stored) => stored.as_str().map(|stored| stored.to_string()).unwrap_or_default(),
+        Err(error) => return Err(foreign(key, &error)),
+    };
+    if stored == own.to_string() { Ok(()) } else { Err(ConnectError::OtherPartitions { stored, own }) }
+}
+
+/// Whatever exists under the names of the hub's keys is of the right type.
+async fn keys_are_ours(commands: &Commands) -> Result<(), ConnectError> {
+    for names in &commands.keys {
+        let (hash, zset) = ("hash", "zset");
+        let keys = [
+            (&names.meta, hash),
+            (&names.topics, hash),
+            (&names.names, zset),
+            (&names.recent, zset),
+            (&names.due, zset),
+        ];
+        for (key, expected) in keys {
+            let found = commands.plain("TYPE", key, vec![text(key.as_str())]).await;
+            let found = found.map_err(|error| ConnectError::of(&error))?;
+            let found = found.as_str().map(|found| found.to_string()).unwrap_or_default();
+            if found != expected && found != "none" {
+                let detail = format!("it is a {found}, not a {expected}");
+                return Err(ConnectError::ForeignKey { key: key.clone(), detail });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn foreign(key: String, error: &Error) -> ConnectError {
+    if error.details().contains("WRONGTYPE") {
+        ConnectError::ForeignKey { key, detail: error.details().to_owned() }
+    } else {
+        ConnectError::of(error)
+    }
+}

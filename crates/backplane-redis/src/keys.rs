@@ -1,0 +1,58 @@
+//! The names of keys and channels. All of a partition's share its hash tag, and with it a slot of a cluster: one script
+//! may touch them all, and one shard carries its channels.
+
+use towncrier_wire::{Name, Topic};
+
+/// The names of one partition.
+#[derive(Debug, Clone)]
+pub(crate) struct Keys {
+    tag: String,
+    pub(crate) meta: String,
+    pub(crate) topics: String,
+    pub(crate) names: String,
+    pub(crate) recent: String,
+    pub(crate) due: String,
+    /// What a topic's stream begins with.
+    pub(crate) streams: String,
+    /// The channel of all its events.
+    pub(crate) all: String,
+    /// The channel of this node's own beats.
+    pub(crate) beats: String,
+}
+
+impl Keys {
+    pub(crate) fn new(prefix: &str, partition: usize, node: &str) -> Self {
+        let tag = format!("{{{prefix}:{partition}}}");
+        let key = |name: &str| format!("{tag}:{name}");
+        Self {
+            meta: key("meta"),
+            topics: key("topics"),
+            names: key("names"),
+            recent: key("recent"),
+            due: key("due"),
+            streams: key("s:"),
+            all: key("all"),
+            beats: key(&format!("n:{node}")),
+            tag,
+        }
+    }
+
+    pub(crate) fn stream(&self, topic: &Topic) -> String {
+        format!("{}{topic}", self.streams)
+    }
+
+    /// The channel of one topic.
+    pub(crate) fn channel(&self, topic: &Topic) -> String {
+        format!("{}:c:{topic}", self.tag)
+    }
+
+    /// The length keeps two pairs apart that would read the same.
+    pub(crate) fn idempotency(&self, topic: &Topic, name: &Name) -> String {
+        format!("{}:k:{}:{topic}{name}", self.tag, topic.as_str().len())
+    }
+}
+
+/// Where a hub says how many partitions it has.
+pub(crate) fn partitions(prefix: &str) -> String {
+    format!("{{{prefix}}}:partitions")
+}

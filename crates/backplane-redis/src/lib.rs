@@ -1,0 +1,39 @@
+//! Joins the nodes of a hub through Redis, and holds their history there. The only crate that knows fred.
+//!
+//! **A publish** is one call of `lua/publish.lua`: it gives the event its id, appends it to the topic's stream, trims that,
+//! keeps the indexes, and tells the event on the topic's channel and on its partition's. It is atomic, so a partition's
+//! events are told in the order of their ids, and what is told is stored. The scripts' own headers name keys and arguments;
+//! `lua/prelude.lua` says what a partition's keys hold.
+//!
+//! **The stream of signals** is made by one task, `feed`: messages come by a `link` of their own, wait in a bounded
+//! `intake`, and are told in order; what the node asks for is done in `rounds`. Pub/sub is only the fast path. Whenever something may have been missed, `recover`
+//! reads it from the streams before anything newer is told.
+//!
+//! **When Redis is away**, calls fail at once (`commands`); when it is back, the feed tells what was missed, and nothing
+//! twice. A node passes on the newest id that it has seen with every call. If Redis has lost its tail, or everything, ids go
+//! on above that, and the partition's floor rises to it: whoever resumes from below is told that something may be missing.
+
+#![deny(rust_2018_idioms, clippy::disallowed_methods, clippy::disallowed_types)]
+#![forbid(unsafe_code)]
+
+pub mod address;
+mod answers;
+mod backplane;
+mod commands;
+mod error;
+mod feed;
+mod greet;
+mod intake;
+mod keys;
+mod link;
+mod message;
+mod options;
+mod publish;
+mod reads;
+mod recover;
+mod rounds;
+mod scripts;
+
+pub use backplane::{RedisBackplane, connect};
+pub use error::ConnectError;
+pub use options::Options;

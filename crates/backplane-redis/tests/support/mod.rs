@@ -1,0 +1,296 @@
+//! A Redis of a test's own, and a node that writes down what it is told.
+#![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    os::unix::net::UnixStream,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+use towncrier_backplane::{Backplane, Published, Signal, Signals};
+use towncrier_backplane_redis::{Options, RedisBackplane, connect};
+use towncrier_core::store::Retention;
+use towncrier_wire::{Event, EventId, Heads, Name, NewEvent, Partitions, Selector, Topic};
+
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A redis-server on a socket in a folder of its own. Killed when it is dropped, and also when the test process dies.
+pub struct Redis {
+    folder: TempDir,
+    arguments: Vec<String>,
+    /// A shell that waits for our end of its input to close, and the server's process id.
+    running: Option<(Child, u32)>,
+}
+
+impl Redis {
+    /// In memory only.
+    pub fn start() -> Self {
+        Self::with(&["--save", "", "--appendonly", "no"])
+    }
+
+    pub fn with(arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let mut redis = Self { folder, arguments, running: None };
+        redis.run();
+        redis
+    }
+
+    /// A Sentinel on a port, that watches a primary on another, by the name of `main`.
+    pub fn sentinel(port: &str, primary: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = format!(
+            "port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {primary} 1\n\
+             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n"
+        );
+        std::fs::write(folder.path().join("sentinel.conf"), config).expect("a file");
+        let arguments = ["sentinel.conf", "--sentinel", "--port", port].map(str::to_owned).to_vec();
+        let mut redis = Self { folder, arguments, running: None };
+        redis.run();
+        redis
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("s")
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis+unix://{}", self.socket().display())
+    }
+
+    /// Starts it, again with the same data if it keeps any.
+    pub fn run(&mut self) {
+        let script = "redis-server \"$@\" >redis.log 2>&1 & echo $!; cat >/dev/null; kill -9 $! 2>/dev/null";
+        let _ = std::fs::remove_file(self.socket());
+        let has_port = self.arguments.iter().any(|argument| argument == "--port");
+        let port: &[&str] = if has_port { &[] } else { &["--port", "0"] };
+        let mut shell = Command::new("sh")
+            .args(["-c", script, "sh"])
+            .args(&self.arguments)
+            .args(port)
+            .args(["--unixsocket", "s", "--dir", "."])
+            .current_dir(self.folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("sh");
+        let mut line = String::new();
+        BufReader::new(shell.stdout.take().expect("its output")).read_line(&mut line).expect("a process id");
+        self.running = Some((shell, line.trim().parse().expect("a process id")));
+        let until = Instant::now() + DEADLINE;
+        loop {
+            let answer = self.try_ask(&["PING"]).unwrap_or_default();
+            if answer.starts_with('+') || answer.starts_with("-NOAUTH") {
+                return;
+            }
+            let log = || std::fs::read_to_string(self.folder.path().join("redis.log")).unwrap_or_default();
+            assert!(Instant::now() < until, "redis-server does not start: {answer}\n{}", log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some((mut shell, pid)) = self.running.take() {
+            signal(pid, "-KILL");
+            drop(shell.stdin.take());
+            let _ = shell.wait();
+        }
+    }
+
+    pub fn freeze(&self) {
+        signal(self.pid(), "-STOP");
+    }
+
+    pub fn thaw(&self) {
+        signal(self.pid(), "-CONT");
+    }
+
+    fn pid(&self) -> u32 {
+        self.running.as_ref().expect("it runs").1
+    }
+
+    /// One command on a connection of its own; the first bytes of the answer.
+    pub fn ask(&self, command: &[&str]) -> String {
+        self.try_ask(command).expect("an answer")
+    }
+
+    fn try_ask(&self, command: &[&str]) -> std::io::Result<String> {
+        let mut stream = UnixStream::connect(self.socket())?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        write!(stream, "*{}\r\n", command.len())?;
+        for word in command {
+            write!(stream, "${}\r\n{word}\r\n", word.len())?;
+        }
+        let mut buffer = vec![0; 64 * 1024];
+        let count = stream.read(&mut buffer)?;
+        Ok(String::from_utf8_lossy(&buffer[..count]).into_owned())
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn signal(pid: u32, name: &str) {
+    let _ = Command::new("kill").args([name, &pid.to_string()]).stderr(Stdio::null()).status();
+}
+
+pub fn options(redis: &Redis, partitions: usize) -> Options {
+    Options {
+        retention: Retention { events: 100_000, age_ms: 3_600_000 },
+        command_timeout: Duration::from_millis(1000),
+        probe_interval: Duration::from_millis(200),
+        ..Options::new(redis.url(), "test", Partitions::new(partitions).expect("a number"))
+    }
+}
+
+/// What a node was told.
+#[derive(Default)]
+pub struct Heard {
+    pub events: Vec<Arc<Event>>,
+    pub joined: Vec<(Vec<Selector>, Heads)>,
+    pub heads: Vec<Heads>,
+    /// How often it was said that events are lost.
+    pub lost: usize,
+}
+
+/// A node that listens.
+pub struct Node {
+    pub backplane: RedisBackplane,
+    pub heard: Arc<Mutex<Heard>>,
+    partitions: Partitions,
+}
+
+impl Node {
+    pub async fn start(options: Options) -> Self {
+        let (backplane, signals) = connect(options).await.expect("a connection");
+        Self::of(backplane, signals)
+    }
+
+    /// Begins to listen.
+    pub fn of(backplane: RedisBackplane, mut signals: Signals) -> Self {
+        let partitions = backplane.partitions();
+        let heard = Arc::new(Mutex::new(Heard::default()));
+        let node = Self { backplane, heard: heard.clone(), partitions };
+        tokio::spawn(async move {
+            loop {
+                let signals = signals.next(256).await;
+                if signals.is_empty() {
+                    return;
+                }
+                let mut heard = heard.lock().expect("a lock");
+                for signal in signals {
+                    match signal {
+                        Signal::Events(events) => heard.events.extend(events),
+                        Signal::Joined { selectors, heads } => heard.joined.push((selectors, heads)),
+                        Signal::Heads(heads) => heard.heads.push(heads),
+                        Signal::Lost(_) => heard.lost += 1,
+                    }
+                }
+            }
+        });
+        node
+    }
+
+    pub async fn join(&self, name: &str) -> Heads {
+        let before = self.heard.lock().expect("a lock").joined.len();
+        self.backplane.join(vec![Selector::new(name).expect("a selector")]).await.expect("taken");
+        wait("the answer to a join", || Some(self.heard.lock().expect("a lock").joined.get(before)?.1)).await
+    }
+
+    /// Publishes until it is stored, always with a key, as a good publisher does.
+    pub async fn publish(&self, name: &str, data: &str) -> EventId {
+        let key = format!("{name}/{data}");
+        let until = Instant::now() + DEADLINE;
+        loop {
+            match self.try_publish(name, data, Some(&key)).await {
+                Ok(published) => return published.id,
+                Err(error) => assert!(Instant::now() < until, "not stored: {error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub async fn try_publish(
+        &self,
+        name: &str,
+        data: &str,
+        key: Option<&str>,
+    ) -> Result<Published, towncrier_backplane::BackplaneError> {
+        self.backplane.publish(vec![event(name, data, key)]).await.remove(0)
+    }
+
+    /// Waits until so many events have come, and checks that each partition's came in order.
+    pub async fn hears(&self, count: usize) -> Vec<Arc<Event>> {
+        let events = || self.heard.lock().expect("a lock").events.clone();
+        let until = Instant::now() + DEADLINE;
+        while events().len() < count && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let events = events();
+        assert!(events.len() >= count, "heard {} of {count}", events.len());
+        self.in_order(&events);
+        events
+    }
+
+    pub fn in_order(&self, events: &[Arc<Event>]) {
+        let mut newest = Heads::default();
+        for event in events {
+            let newest = &mut newest[self.partitions.of(event.topic()).index()];
+            assert!(event.id() > *newest, "{} of {} after {newest}", event.id(), event.topic());
+            *newest = event.id();
+        }
+    }
+
+    /// Waits until the heads have been announced that are asked for now.
+    pub async fn settle(&self) -> Heads {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            let before = self.heard.lock().expect("a lock").heads.len();
+            let _ = self.backplane.announce().await;
+            let pause = Instant::now() + Duration::from_secs(2);
+            while Instant::now() < pause {
+                if let Some(heads) = self.heard.lock().expect("a lock").heads.get(before) {
+                    return *heads;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            assert!(Instant::now() < until, "no heads are announced");
+        }
+    }
+}
+
+pub fn event(name: &str, data: &str, key: Option<&str>) -> NewEvent {
+    NewEvent {
+        topic: Topic::new(name).expect("a topic"),
+        event_type: None,
+        data: data.into(),
+        idempotency_key: key.map(|key| Name::new(key).expect("a key")),
+    }
+}
+
+pub fn topic(name: &str) -> Topic {
+    Topic::new(name).expect("a topic")
+}
+
+pub fn data(events: &[Arc<Event>]) -> Vec<String> {
+    events.iter().map(|event| event.data().to_owned()).collect()
+}
+
+pub async fn wait<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = find() {
+            return found;
+        }
+        assert!(Instant::now() < until, "no {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
