@@ -25,7 +25,7 @@ use crate::{
     History, Options, Rooms,
     fatal::Vital,
     messages::{
-        AskTopic, AskTotals, Clear, Deliver, Delivery, Feed, Follow, Forget, Join, Leave, ListTopics, Publish,
+        AskTopic, AskTotals, Clear, Deliver, Delivery, Feed, Follow, Forget, Join, Leave, ListTopics, Publish, Reset,
         Unfollow, WorkerUp,
     },
 };
@@ -221,9 +221,12 @@ impl Bridge {
         }
     }
 
-    /// A worker that is behind will resume its sessions anyway.
+    /// Sessions resume, and read everything up to these heads from the backplane: neither history here nor the workers have
+    /// all of it. A worker that is behind will have its sessions resume anyway.
     fn lost(&mut self, heads: Heads, out: &mut [Vec<Delivery>]) {
         tracing::warn!("the backplane lost events, all sessions resume from history");
+        self.advance(&heads);
+        self.history.do_send(Reset(heads));
         for (worker, out) in self.workers.iter().zip(out) {
             if worker.behind.is_none() {
                 out.push(Delivery::Resync(heads));

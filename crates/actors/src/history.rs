@@ -17,7 +17,7 @@ use towncrier_wire::{EventId, Selector, Topic, limits::REPLAY_PAGE_EVENTS_MAX};
 
 use crate::{
     fatal::Vital,
-    messages::{Feed, Follow, Forget, Read, Unfollow},
+    messages::{Feed, Follow, Forget, Read, Reset, Unfollow},
 };
 
 /// How many topics of a pattern are asked for at a time.
@@ -155,5 +155,13 @@ impl Handler<Forget> for History {
 
     fn handle(&mut self, Forget(topic): Forget, _: &mut Self::Context) {
         self.inner.cache.borrow_mut().clear(&topic);
+    }
+}
+
+impl Handler<Reset> for History {
+    type Result = ();
+
+    fn handle(&mut self, Reset(heads): Reset, _: &mut Self::Context) {
+        self.inner.cache.borrow_mut().reset(&heads);
     }
 }

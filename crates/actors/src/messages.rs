@@ -114,6 +114,11 @@ message!(Unfollow);
 pub struct Feed(pub(crate) Vec<Arc<Event>>);
 message!(Feed);
 
+/// Events up to these heads were not fed.
+#[derive(Debug)]
+pub struct Reset(pub(crate) Heads);
+message!(Reset);
+
 /// A topic's history was taken away.
 #[derive(Debug)]
 pub struct Forget(pub(crate) Topic);

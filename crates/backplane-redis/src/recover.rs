@@ -67,7 +67,7 @@ impl Feed {
         let after = self.through[partition];
         let (head, floor, topics) = self.changed(partition, after).await?;
         if floor > after {
-            self.lost(partition, None, floor).await?;
+            self.lost(partition, None, floor, head).await?;
         }
         let share = |all: usize| (all / topics.len().max(1)).max(1);
         let (limit, bytes) = (share(EVENTS).min(1000), share(BYTES));
@@ -81,7 +81,7 @@ impl Feed {
         let mut sources = Vec::with_capacity(reads.len());
         for (read, topic) in reads {
             if read.trimmed > after.max(floor) {
-                self.lost(partition, Some(&topic), read.trimmed).await?;
+                self.lost(partition, Some(&topic), read.trimmed, head).await?;
             }
             let mut source = Source { topic, events: VecDeque::new(), rest: None };
             source.take(read, head);
@@ -102,7 +102,7 @@ impl Feed {
                 let (topic, trimmed) = (source.topic.clone(), read.trimmed);
                 source.take(read, head);
                 if trimmed > rest {
-                    self.lost(partition, Some(&topic), trimmed).await?;
+                    self.lost(partition, Some(&topic), trimmed, head).await?;
                 }
             }
             merge.extend(first(index, &sources[index]));
@@ -143,11 +143,20 @@ impl Feed {
     }
 
     /// What cannot be told any more: sessions that resume are told of it by history, which knows it exactly, so those that
-    /// are live are made to.
-    async fn lost(&mut self, partition: usize, topic: Option<&Topic>, upto: EventId) -> Result<(), Trouble> {
+    /// are live are made to. They start anew at `head`, up to which everything is being recovered: one that attached before
+    /// that would get what follows the loss without a word.
+    async fn lost(
+        &mut self,
+        partition: usize,
+        topic: Option<&Topic>,
+        upto: EventId,
+        head: EventId,
+    ) -> Result<(), Trouble> {
         self.commands.losses.fetch_add(1, Ordering::Relaxed);
         let topic = topic.map(Topic::as_str);
         tracing::warn!(partition, topic, after = %self.through[partition], %upto, "events were lost while redis was away");
-        self.signal(Signal::Lost(self.through)).await
+        let mut heads = self.through;
+        heads[partition] = head.max(upto).max(heads[partition]);
+        self.signal(Signal::Lost(heads)).await
     }
 }

@@ -27,8 +27,9 @@ pub enum Signal {
     },
     /// Every followed event up to these heads has been told.
     Heads(Heads),
-    /// Followed events after these heads are lost and will never be told: sessions must resume from history, which knows
-    /// exactly what each of them missed.
+    /// Not all followed events up to these heads have been told, and some never will be: sessions must resume, and read up to
+    /// here from the backplane, which knows exactly what each of them missed. Events up to these heads that are told after
+    /// this are for history only.
     Lost(Heads),
 }
 

@@ -171,6 +171,16 @@ impl Cache {
         self.forget(topic);
     }
 
+    /// Lets go of everything up to these heads: some of it was never fed.
+    pub fn reset(&mut self, heads: &Heads) {
+        for topic in self.names.iter().cloned().collect::<Vec<_>>() {
+            self.remove(&topic);
+        }
+        for (forgotten, head) in self.forgotten.iter_mut().zip(heads) {
+            *forgotten = (*forgotten).max(*head);
+        }
+    }
+
     /// What is known for a request, and what must be asked for.
     #[must_use]
     pub fn plan(&self, request: &Request) -> Plan {

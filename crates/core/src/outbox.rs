@@ -131,6 +131,10 @@ impl<T> Outbox<T> {
     pub fn detach(&mut self, key: usize) -> Option<T> {
         let member = self.members.try_remove(key)?;
         self.stop_reading(member.reads);
+        if self.members.is_empty() {
+            // The slab keeps the places of those that were here; a look at all members is a look at all places.
+            self.members = Slab::new();
+        }
         Some(member.payload)
     }
 

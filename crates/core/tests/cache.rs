@@ -333,3 +333,30 @@ fn what_was_asked_for_once_is_known() {
     assert!(plan.missing.is_empty());
     assert_eq!(plan.known[&topic].events, read.events);
 }
+
+#[test]
+fn after_a_reset_everything_up_to_the_heads_is_asked_for() {
+    let options =
+        cache::Options { partitions: Partitions::ONE, topic_events_max: 10, bytes_max: usize::MAX, topics_max: 10 };
+    let mut cache = Cache::new(options);
+    let id = |seq| EventId::new(1, seq).expect("an id");
+    let topic = Topic::new("a").expect("a topic");
+    let event = |seq, prev| Arc::new(Event::new(topic.clone(), id(seq), id(prev), None, "x"));
+    let heads = |seq| [id(seq); limits::PARTITIONS_MAX];
+    let request = |after, upto| Request {
+        selectors: Selectors::new(["a"], 1).expect("a selector"),
+        from: From::After(Cursor::everywhere(Partitions::ONE, id(after))),
+        upto: heads(upto),
+    };
+    cache.follow(Selector::Topic(topic.clone()), heads(0));
+    cache.feed(&event(1, 0));
+    cache.feed(&event(2, 1));
+    assert!(cache.plan(&request(0, 2)).missing.is_empty());
+
+    cache.reset(&heads(9));
+    assert_eq!(cache.totals(), (0, 0));
+    assert_eq!(cache.plan(&request(2, 9)).missing, [(topic.clone(), id(2))]);
+    assert!(cache.plan(&request(9, 9)).missing.is_empty(), "from there on it is fed again");
+    cache.feed(&event(10, 8));
+    assert_eq!(cache.plan(&request(9, 10)).known[&topic].events.len(), 1);
+}

@@ -208,3 +208,25 @@ proptest! {
         prop_assert!((held..held + 512).contains(&stored.cost()), "{} for {held}", stored.cost());
     }
 }
+
+proptest! {
+    /// What bounds data bounds its lines in the frame: they never take more, and never much less.
+    #[test]
+    fn data_weighs_what_its_lines_take(data in hostile()) {
+        let frame = sse::direct(None, &data);
+        let lines = frame.len() - "\n".len();
+        let weight = sse::data_weight(&data) + "data: \n".len();
+        prop_assert!(lines <= weight, "{lines} bytes of lines, but a weight of {weight}");
+        let ends = data.bytes().filter(|byte| matches!(byte, b'\r' | b'\n')).count();
+        prop_assert!(weight <= lines + ends, "a weight of {weight} for {lines} bytes of lines");
+    }
+}
+
+#[test]
+fn data_is_received_with_line_feeds() {
+    let event = |data| Event::new(Topic::new("t").unwrap(), EventId::ZERO, EventId::ZERO, None, data);
+    for (data, received) in [("a", "a"), ("a\r\nb\rc\nd", "a\nb\nc\nd"), ("\r\r\n", "\n\n"), ("", "")] {
+        assert_eq!(event(data).data(), data);
+        assert_eq!(event(data).received_data(), received);
+    }
+}

@@ -2,7 +2,8 @@
 
 use std::{
     fs::File,
-    net::SocketAddr,
+    io::{BufRead, BufReader, Write},
+    net::{SocketAddr, TcpStream},
     process::{Child, Command, Stdio},
 };
 
@@ -51,6 +52,20 @@ impl Redis {
         format!("redis://{}", self.addr)
     }
 
+    /// Says something to it, and gives the first line of the answer.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    #[must_use]
+    pub fn command(&self, line: &str) -> String {
+        let mut stream = TcpStream::connect(self.addr).expect("connect to redis");
+        stream.set_read_timeout(Some(SOON)).expect("a timeout");
+        stream.write_all(format!("{line}\r\n").as_bytes()).expect("send");
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer).expect("an answer");
+        answer
+    }
+
     /// Ends it the hard way.
     ///
     /// # Panics
@@ -75,7 +90,7 @@ impl Redis {
         }
         command.stdin(Stdio::null()).stdout(log).stderr(Stdio::null());
         self.child = Some(command.spawn().expect("redis-server is installed"));
-        eventually("redis answers", SOON, || std::net::TcpStream::connect(self.addr).map(drop));
+        eventually("redis answers", SOON, || TcpStream::connect(self.addr).map(drop));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{thread, time::Duration};
 
-use towncrier_e2e::{Hub, Redis, Towncrier, eventually, json};
+use towncrier_e2e::{Hub, Redis, Signal, Towncrier, eventually, json};
 
 fn node(redis: &Redis) -> Hub {
     Hub::with("backplane.kind", "redis").set("backplane.redis.url", &redis.url()).start()
@@ -86,6 +86,31 @@ fn a_redis_that_comes_back_empty_is_told_to_live_sessions() {
     let mut resumed = hub.subscription(&["news"]).last_event_id(&session.cursor).open();
     resumed.gap("backplane_lost");
     assert_eq!(resumed.data(1), ["1"]);
+}
+
+#[test]
+fn a_node_that_was_away_for_longer_than_history_says_so() {
+    let redis = Redis::start();
+    let short =
+        || Hub::with("backplane.kind", "redis").set("backplane.redis.url", &redis.url()).set("history.events", "5");
+    let (away, other) = (short().start(), short().start());
+    let mut session = away.subscribe(&["news"]);
+    other.publish("news", "0");
+    assert_eq!(session.data(1), ["0"]);
+
+    away.signal(Signal::STOP);
+    assert!(redis.command("CLIENT KILL TYPE pubsub").starts_with(':'));
+    for number in 1..=50 {
+        other.publish("news", &number.to_string());
+    }
+    away.signal(Signal::CONT);
+
+    session.closed("resync");
+    let mut resumed = away.subscription(&["news"]).last_event_id(&session.cursor).open();
+    assert_eq!(resumed.gap("expired")["topics"], json!(["news"]));
+    assert_eq!(resumed.data(5), numbers(46..51));
+    other.publish("news", "live");
+    assert_eq!(resumed.data(1), ["live"]);
 }
 
 #[test]
