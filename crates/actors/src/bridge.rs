@@ -186,7 +186,11 @@ impl Bridge {
 
     fn events(&mut self, events: Vec<Arc<Event>>, out: &mut [Vec<Delivery>]) {
         let mut batches: Vec<(Vec<Arc<Event>>, usize)> = vec![(Vec::new(), 0); self.workers.len()];
+        let partitions = self.backplane.partitions();
         for event in &events {
+            // A worker that does not get it is told by its heads, when it resumes, that history has it.
+            let head = &mut self.heads[partitions.of(event.topic()).index()];
+            *head = event.id().max(*head);
             let mut to = 0_u64;
             self.index.matches(event.topic(), |worker| to |= 1 << worker);
             for worker in bits(to) {

@@ -1,12 +1,12 @@
 //! Workers and clients that do not keep up.
 
-use std::{thread, time::Duration};
+use std::sync::mpsc::sync_channel;
 
 use actix_rt::Arbiter;
 use towncrier_core::rooms::Slow;
 use towncrier_wire::Start;
 
-use crate::hub::{Reader, after, eventually, options, publish, spec, with_hub};
+use crate::hub::{Reader, SOON, after, eventually, options, publish, spec, with_hub};
 
 #[test]
 fn a_worker_that_does_not_keep_up_makes_its_sessions_resume() {
@@ -20,12 +20,14 @@ fn a_worker_that_does_not_keep_up_makes_its_sessions_resume() {
 
         // This thread, which is the worker, stands still while another one publishes.
         let (publisher, busy) = (hub.clone(), Arbiter::new());
+        let (done, is_done) = sync_channel(1);
         busy.spawn(async move {
             for number in 1..100 {
                 publish(&publisher, "news", number..number + 1).await;
             }
+            let _ = done.send(());
         });
-        thread::sleep(Duration::from_millis(300));
+        is_done.recv_timeout(SOON).expect("published");
 
         let mut next = 1;
         let end = loop {
