@@ -38,7 +38,8 @@ fn refuse(field: &str, what: &str) -> Problem {
 /// Whether a host, with a port or without, is a name of the loopback interface.
 fn is_own(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        // In an address without brackets, a colon is no port's.
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => name,
         _ => host,
     };
     let name = name.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();
