@@ -229,6 +229,7 @@ impl Bridge {
     /// all of it. A worker that is behind will have its sessions resume anyway.
     fn lost(&mut self, heads: Heads, out: &mut [Vec<Delivery>]) {
         tracing::warn!("the backplane lost events, all sessions resume from history");
+        self.metrics.drops.of(DropReason::BackplaneLost).inc();
         self.advance(&heads);
         self.history.do_send(Reset(heads));
         for (worker, out) in self.workers.iter().zip(out) {

@@ -22,7 +22,7 @@ impl<'a> Query<'a> {
     }
 
     /// Refuses parameters that the endpoint does not know: a misspelled filter must not give everything.
-    pub(crate) fn only(&self, known: &[&str]) -> Result<(), Problem> {
+    pub(crate) fn allow(&self, known: &[&str]) -> Result<(), Problem> {
         match self.0.iter().find(|(name, _)| !known.contains(&name.as_ref())) {
             Some((name, _)) => Err(Problem::field(name.as_ref(), "is not a parameter of this request")),
             None => Ok(()),

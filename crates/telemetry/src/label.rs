@@ -116,6 +116,8 @@ label! {
         DirectFull = "direct_full",
         /// A worker thread was too far behind to be handed more.
         WorkerBehind = "worker_behind",
+        /// The backplane lost events that sessions had been waiting for: counted once each time, as nobody knows how many.
+        BackplaneLost = "backplane_lost",
     }
 }
 

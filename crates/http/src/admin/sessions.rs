@@ -10,14 +10,14 @@ use crate::{answer, problem::Problem, query::Query, state::State};
 
 pub(crate) async fn list(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, Problem> {
     let query = Query::parse(request.query_string())?;
-    query.only(&["topic", "user", "after", "limit"])?;
+    query.allow(&["topic", "user", "after", "limit"])?;
     let selector = query.get("topic").map(|text| Selector::new(text).map_err(|error| Problem::field("topic", error)));
     answer(&query, selector.transpose()?, &state).await
 }
 
 pub(crate) async fn of_topic(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, Problem> {
     let query = Query::parse(request.query_string())?;
-    query.only(&["user", "after", "limit"])?;
+    query.allow(&["user", "after", "limit"])?;
     answer(&query, Some(Selector::Topic(topic(&request, "/sessions")?)), &state).await
 }
 

@@ -8,7 +8,7 @@ use super::stopping;
 use crate::{answer, problem::Problem, query::Query, state::State};
 
 pub(crate) async fn stats(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, Problem> {
-    Query::parse(request.query_string())?.only(&[])?;
+    Query::parse(request.query_string())?.allow(&[])?;
     let totals = state.hub().bridge().send(AskTotals).await.map_err(stopping)??;
     let (sessions, users) = state.hub().registry().send(CountSessions).await.map_err(stopping)?;
     let metrics = state.hub().metrics();
@@ -31,7 +31,7 @@ pub(crate) async fn stats(request: HttpRequest, state: Data<State>) -> Result<Ht
 }
 
 pub(crate) async fn nodes(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, Problem> {
-    Query::parse(request.query_string())?.only(&[])?;
+    Query::parse(request.query_string())?.allow(&[])?;
     let (sessions, _) = state.hub().registry().send(CountSessions).await.map_err(stopping)?;
     Ok(answer::json(&json!({ "nodes": [{
         "id": state.hub().options().node,

@@ -19,7 +19,7 @@ const HISTORY_BYTES: usize = 1024 * 1024;
 
 pub(crate) async fn list(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, Problem> {
     let query = Query::parse(request.query_string())?;
-    query.only(&["prefix", "after", "limit"])?;
+    query.allow(&["prefix", "after", "limit"])?;
     let limit = limit(&query)?;
     let prefix = query.get("prefix").unwrap_or_default().to_owned();
     let after = query.get("after").map(str::to_owned);
@@ -66,7 +66,7 @@ pub(crate) async fn show(request: HttpRequest, state: Data<State>) -> Result<Htt
 pub(crate) async fn history(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, Problem> {
     let topic = topic(&request, "/history")?;
     let query = Query::parse(request.query_string())?;
-    query.only(&["after", "limit"])?;
+    query.allow(&["after", "limit"])?;
     let limit = limit(&query)?;
     let after = query.get("after").map(|text| text.parse::<EventId>().map_err(|error| Problem::field("after", error)));
     let after = after.transpose()?;
