@@ -3,7 +3,9 @@
 use std::{fmt, sync::Arc};
 
 use tokio::{sync::mpsc, task::JoinHandle};
-use towncrier_backplane::{Answer, Backplane, BackplaneError, Published, Signals, signals};
+use towncrier_backplane::{
+    Answer, Backplane, BackplaneError, ControlMessage, NodeId, Published, Signals, control_messages, signals,
+};
 use towncrier_core::{
     TopicRead,
     store::{TopicInfo, Totals},
@@ -17,6 +19,7 @@ use crate::{
     greet,
     intake::Intake,
     link::Link,
+    peers::RedisPeers,
     rounds::{Ask, hears_itself},
 };
 
@@ -52,12 +55,13 @@ pub async fn connect(options: Options) -> Result<(RedisBackplane, Signals), Conn
     options.check()?;
     let config = address::parse(&options.url)?;
     let (sender, receiver) = signals(options.signal_bytes_max);
-    let node = format!("{:016x}", fastrand::u64(..));
-    let commands = Commands::connect(config, options, &node).await?;
+    let node = NodeId::draw();
+    let commands = Commands::connect(config, options, node).await?;
     greet::check(&commands).await?;
 
     let intake = Arc::new(Intake::new(commands.options.intake_bytes_max));
-    let link = Link::open(&commands, &intake).await.map_err(|error| ConnectError::of(&error))?;
+    let link =
+        Link::open(&commands, &intake, 0..commands.keys.len()).await.map_err(|error| ConnectError::of(&error))?;
     let heads = hears_itself(&commands, &link, &intake).await.map_err(|trouble| {
         ConnectError::Silent(match trouble {
             Trouble::Link(why) => why,
@@ -94,6 +98,13 @@ impl RedisBackplane {
     #[must_use]
     pub fn losses(&self) -> u64 {
         self.commands.losses.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// The way to the other nodes, by a connection of its own, and what they say.
+    #[must_use]
+    pub fn peers(&self) -> (RedisPeers, mpsc::Receiver<ControlMessage>) {
+        let (sender, receiver) = control_messages();
+        (RedisPeers::new(self.commands.clone(), sender), receiver)
     }
 
     fn ask(&self, ask: Ask) -> Answer<'_, Result<(), BackplaneError>> {

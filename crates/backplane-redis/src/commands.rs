@@ -20,7 +20,7 @@ use fred::{
     types::{Builder, ClusterHash, CustomCommand, Value, config::Config},
 };
 use tokio::{sync::Semaphore, task::JoinHandle, time::timeout};
-use towncrier_backplane::BackplaneError;
+use towncrier_backplane::{BackplaneError, NodeId};
 use towncrier_wire::{EventId, Heads, Topic, limits::PARTITIONS_MAX};
 
 use crate::{ConnectError, Options, address, keys::Keys, publish, scripts::Script};
@@ -33,6 +33,7 @@ pub(crate) struct Commands {
     pub(crate) client: Client,
     pub(crate) options: Options,
     pub(crate) keys: Vec<Keys>,
+    pub(crate) node: NodeId,
     /// The newest id of each partition that this node has heard of. Redis never gives ids below.
     seen: Mutex<Heads>,
     /// Partitions whose Redis is known to have the publish script.
@@ -59,7 +60,7 @@ impl Drop for Commands {
 
 impl Commands {
     /// Connects, once.
-    pub(crate) async fn connect(config: Config, options: Options, node: &str) -> Result<Arc<Self>, ConnectError> {
+    pub(crate) async fn connect(config: Config, options: Options, node: NodeId) -> Result<Arc<Self>, ConnectError> {
         let client = Builder::from_config(config)
             .set_connection_config(address::connection(&options))
             .set_performance_config(address::performance(&options, None))
@@ -89,6 +90,7 @@ impl Commands {
                 client,
                 options,
                 keys,
+                node,
                 seen: Mutex::new([EventId::ZERO; PARTITIONS_MAX]),
                 loaded: Default::default(),
                 suspect: AtomicBool::new(false),

@@ -142,7 +142,7 @@ impl Feed {
 
     async fn reopen(&self) -> Result<(Link, Arc<Intake>), Trouble> {
         let intake = Arc::new(Intake::new(self.commands.options.intake_bytes_max));
-        let link = Link::open(&self.commands, &intake).await?;
+        let link = Link::open(&self.commands, &intake, 0..self.commands.keys.len()).await?;
         Ok((link, intake))
     }
 
@@ -233,6 +233,8 @@ impl Feed {
                         self.through[partition] = told.id;
                     }
                 }
+                // These come by a link of their own.
+                Message::Control(_) => {}
                 Message::Beat { partition, nonce, head } => {
                     let Some(round) = self.round.as_mut().filter(|round| round.nonce == nonce) else { continue };
                     if partition >= self.commands.keys.len() {

@@ -59,6 +59,7 @@ async fn keys_are_ours(commands: &Commands) -> Result<(), ConnectError> {
         let (hash, zset) = ("hash", "zset");
         let keys = [
             (&names.meta, hash),
+            (&names.cards, hash),
             (&names.topics, hash),
             (&names.names, zset),
             (&names.recent, zset),

@@ -1,6 +1,7 @@
 //! The names of keys and channels. All of a partition's share its hash tag, and with it a slot of a cluster: one script
 //! may touch them all, and one shard carries its channels.
 
+use towncrier_backplane::NodeId;
 use towncrier_wire::{Name, Topic};
 
 /// The names of one partition.
@@ -16,12 +17,16 @@ pub(crate) struct Keys {
     pub(crate) streams: String,
     /// The channel of all its events.
     pub(crate) all: String,
+    /// The channels of control messages to all nodes, and what that to one begins with. One partition's are used.
+    pub(crate) control: String,
+    /// A hash, node -> when it was last there, and its card.
+    pub(crate) cards: String,
     /// The channel of this node's own beats.
     pub(crate) beats: String,
 }
 
 impl Keys {
-    pub(crate) fn new(prefix: &str, partition: usize, node: &str) -> Self {
+    pub(crate) fn new(prefix: &str, partition: usize, node: NodeId) -> Self {
         let tag = format!("{{{prefix}:{partition}}}");
         let key = |name: &str| format!("{tag}:{name}");
         Self {
@@ -32,6 +37,8 @@ impl Keys {
             due: key("due"),
             streams: key("s:"),
             all: key("all"),
+            control: key("control"),
+            cards: key("cards"),
             beats: key(&format!("n:{node}")),
             tag,
         }
@@ -39,6 +46,11 @@ impl Keys {
 
     pub(crate) fn stream(&self, topic: &Topic) -> String {
         format!("{}{topic}", self.streams)
+    }
+
+    /// The channel of control messages to one node.
+    pub(crate) fn control_of(&self, node: NodeId) -> String {
+        format!("{}:{node}", self.control)
     }
 
     /// The channel of one topic.

@@ -8,7 +8,7 @@
 //!
 //! `subscribe` of fred returns before the server has heard of it. A PING on the same connection is answered after it.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use fred::{
@@ -35,7 +35,8 @@ pub(crate) type Channel = (usize, String);
 pub(crate) struct Link {
     clients: Vec<Client>,
     tasks: Vec<JoinHandle<()>>,
-    sharded: bool,
+    /// In a cluster, the partition of the first client.
+    sharded: Option<usize>,
     patience: Duration,
 }
 
@@ -46,8 +47,12 @@ impl Drop for Link {
 }
 
 impl Link {
-    /// Connects, and lets what comes flow into the intake.
-    pub(crate) async fn open(commands: &Commands, intake: &Arc<Intake>) -> Result<Self, Error> {
+    /// Connects for these partitions, and lets what comes flow into the intake.
+    pub(crate) async fn open(
+        commands: &Commands,
+        intake: &Arc<Intake>,
+        partitions: Range<usize>,
+    ) -> Result<Self, Error> {
         let own = commands.client.client_config();
         let configs: Vec<_> = if commands.is_clustered() {
             timeout(commands.patience(), commands.client.sync_cluster()).await.map_err(|_| late())??;
@@ -55,7 +60,8 @@ impl Link {
             let server = |slot| routes.as_ref().and_then(|routes| routes.get_server(slot)).cloned();
             let nobody = || Error::new(ErrorKind::Cluster, "no node of the cluster serves a partition's slot");
             let at = |meta: &String| server(fred::util::redis_keyslot(meta.as_bytes())).ok_or_else(nobody);
-            let servers = commands.keys.iter().map(|keys| at(&keys.meta)).collect::<Result<Vec<_>, _>>()?;
+            let servers =
+                commands.keys[partitions.clone()].iter().map(|keys| at(&keys.meta)).collect::<Result<Vec<_>, _>>()?;
             servers.into_iter().map(|server| address::at(&own, server)).collect()
         } else {
             vec![own]
@@ -63,7 +69,7 @@ impl Link {
         let mut link = Self {
             clients: Vec::new(),
             tasks: Vec::new(),
-            sharded: commands.is_clustered(),
+            sharded: commands.is_clustered().then_some(partitions.start),
             patience: commands.options.command_timeout,
         };
         let links = configs.len();
@@ -86,7 +92,7 @@ impl Link {
         for (client, channels) in self.spread(channels) {
             for batch in channels.chunks(CHANNELS_PER_COMMAND) {
                 let batch = batch.to_vec();
-                if self.sharded {
+                if self.sharded.is_some() {
                     timeout(self.patience, client.ssubscribe(batch)).await.map_err(|_| late())??;
                 } else {
                     timeout(self.patience, client.subscribe(batch)).await.map_err(|_| late())??;
@@ -101,7 +107,7 @@ impl Link {
         for (client, channels) in self.spread(channels) {
             for batch in channels.chunks(CHANNELS_PER_COMMAND) {
                 let batch = batch.to_vec();
-                if self.sharded {
+                if self.sharded.is_some() {
                     timeout(self.patience, client.sunsubscribe(batch)).await.map_err(|_| late())??;
                 } else {
                     timeout(self.patience, client.unsubscribe(batch)).await.map_err(|_| late())??;
@@ -126,7 +132,7 @@ impl Link {
     fn spread(&self, channels: &[Channel]) -> Vec<(&Client, Vec<String>)> {
         let mut spread: Vec<_> = self.clients.iter().map(|client| (client, Vec::new())).collect();
         for (partition, channel) in channels {
-            let index = if self.sharded { *partition } else { 0 };
+            let index = self.sharded.map_or(0, |first| partition - first);
             spread[index].1.push(channel.clone());
         }
         spread.retain(|(_, channels)| !channels.is_empty());

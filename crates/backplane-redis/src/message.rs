@@ -1,11 +1,13 @@
 //! What comes by pub/sub, as the scripts write it:
 //!
 //! * `e <id> <prev> <bytes of type> <bytes of topic> <type><topic><data>`: an event;
+//! * `n <node> <text>`: what another node says;
 //! * `h <partition> <nonce> <head>`: a beat of this node, behind every event of the partition up to that head.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use towncrier_backplane::ControlMessage;
 use towncrier_wire::{Event, EventId, EventType, Topic};
 
 /// An event that is not encoded yet: many are not wanted here.
@@ -22,6 +24,7 @@ pub(crate) struct Told {
 pub(crate) enum Message {
     Event(Told),
     Beat { partition: usize, nonce: u64, head: EventId },
+    Control(ControlMessage),
 }
 
 impl Told {
@@ -48,6 +51,11 @@ pub(crate) fn parse(payload: &Bytes) -> Option<Message> {
             let event_type = event_type_of(event_type)?;
             let data = payload.slice_ref(data.as_bytes());
             Some(Message::Event(Told { topic: Topic::new(topic).ok()?, id, prev, event_type, data }))
+        }
+        "n" => {
+            let (from, payload_text) = text.get(2..)?.split_once(' ')?;
+            let payload = payload.slice_ref(payload_text.as_bytes());
+            Some(Message::Control(ControlMessage { from: from.parse().ok()?, payload }))
         }
         "h" => {
             let partition = parts.next()?.parse().ok()?;
@@ -81,9 +89,22 @@ mod tests {
         assert_eq!(told.encode().data(), "");
         assert!(matches!(read("h 3 77 5-1"), Some(Message::Beat { partition: 3, nonce: 77, .. })));
 
-        for garbage in
-            ["", "e", "x 1 2", "e 5-1 4-0 3 900 newtopic", "e 5-1 4-0 0 0 ", "e 51 40 0 1 a", "h 1 2", "h 1 2 3"]
-        {
+        let Some(Message::Control(said)) = read("n 00000000000000ff {\"a\": 1}\nb c") else { panic!("a message") };
+        assert_eq!((said.from.to_string().as_str(), &said.payload[..]), ("00000000000000ff", &b"{\"a\": 1}\nb c"[..]));
+
+        for garbage in [
+            "",
+            "n",
+            "n ",
+            "n 1 x",
+            "e",
+            "x 1 2",
+            "e 5-1 4-0 3 900 newtopic",
+            "e 5-1 4-0 0 0 ",
+            "e 51 40 0 1 a",
+            "h 1 2",
+            "h 1 2 3",
+        ] {
             assert!(read(garbage).is_none(), "{garbage}");
         }
         assert!(parse(&Bytes::from_static(b"e 5-1 4-0 0 1 a\xff")).is_none());

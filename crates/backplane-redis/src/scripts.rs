@@ -26,4 +26,5 @@ scripts! {
     CLEAR = "clear.lua";
     TOTALS = "totals.lua";
     SWEEP = "sweep.lua";
+    PRESENT = "present.lua";
 }

@@ -5,17 +5,20 @@
 //! [`Signal::Joined`] stands after every followed event up to the heads that it names, and before every later one.
 //!
 //! * [`Backplane`] is the trait, kept narrow so that an implementation is one crate.
-//! * [`Embedded`] is a hub of one node, in memory.
+//! * [`Peers`] is what nodes need of each other beside events: who is there, and messages.
+//! * [`Embedded`] is a hub of one node, in memory, and [`Alone`] its peers.
 //! * The module `contract`, behind the feature of that name, is what every implementation is tested against.
 
 #[cfg(feature = "contract")]
 pub mod contract;
 mod embedded;
+mod peers;
 mod signals;
 
 use std::{fmt::Debug, pin::Pin};
 
 pub use embedded::{Clock, Embedded};
+pub use peers::{Alone, ControlMessage, NodeId, Peer, Peers, To, control_messages};
 pub use signals::{Signal, SignalSender, Signals, signals};
 use towncrier_core::{TopicRead, store::TopicInfo, store::Totals};
 use towncrier_wire::{EventId, Heads, NewEvent, Partitions, Selector, Topic};

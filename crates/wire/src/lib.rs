@@ -4,6 +4,7 @@
 //! Nothing here knows of threads, sockets or clocks. Whatever comes from a client is parsed into these types at the
 //! edge, so that the rest of the hub handles only values that are already valid.
 
+mod as_text;
 pub mod control;
 mod cursor;
 mod event;

@@ -1,0 +1,26 @@
+-- Says that a node is there, or is not any more, and who else is.
+--
+-- KEYS  1 cards
+-- ARGV  1, 2 unused here  3 node  4 its card, or '' if it is gone  5 for how long a card holds (ms)
+-- Gives {node, card, node, card, ...}
+
+local _, own = clocks(ARGV[1])
+local age = tonumber(ARGV[5])
+if ARGV[4] == '' then
+  redis.call('HDEL', KEYS[1], ARGV[3])
+else
+  redis.call('HSET', KEYS[1], ARGV[3], string.format('%.0f ', own) .. ARGV[4])
+  redis.call('PEXPIRE', KEYS[1], 10 * age)
+end
+local out, all = {}, redis.call('HGETALL', KEYS[1])
+for i = 1, #all, 2 do
+  local at, card = string.match(all[i + 1], '^(%d+) (.*)$')
+  -- Also one of another server's later time is old, or it would stay.
+  if at and math.abs(own - at) <= age then
+    out[#out + 1] = all[i]
+    out[#out + 1] = card
+  else
+    redis.call('HDEL', KEYS[1], all[i])
+  end
+end
+return out
