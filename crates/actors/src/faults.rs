@@ -2,7 +2,7 @@
 
 use actix::{Actor, Handler, Message};
 
-use crate::{Bridge, History, Hub, Registry, Rooms, Session, SessionStream, Worker};
+use crate::{Bridge, Cluster, History, Hub, Registry, Rooms, Session, SessionStream, Worker};
 
 /// Panic.
 #[derive(Debug, Clone, Copy, Message)]
@@ -21,7 +21,7 @@ macro_rules! panics {
     };
 }
 
-panics!(Bridge, History, Registry, Rooms, Session);
+panics!(Bridge, Cluster, History, Registry, Rooms, Session);
 
 impl Worker {
     /// Makes this worker's rooms panic.
@@ -40,10 +40,11 @@ impl SessionStream {
 }
 
 impl Hub {
-    /// Makes one of the hub's own actors panic: `bridge`, `history` or `registry`.
+    /// Makes one of the hub's own actors panic: `bridge`, `cluster`, `history` or `registry`.
     pub fn panic(&self, actor: &str) {
         match actor {
             "bridge" => self.bridge().do_send(Panic),
+            "cluster" => self.cluster().do_send(Panic),
             "history" => self.history().do_send(Panic),
             _ => self.registry().do_send(Panic),
         }

@@ -13,13 +13,13 @@ use std::{
 use actix::{Actor, Addr, Arbiter};
 use slab::Slab;
 use tokio::time::timeout;
-use towncrier_backplane::{Backplane, BackplaneError, Published, Signals};
+use towncrier_backplane::{BackplaneError, Ends, NodeId, Published};
 use towncrier_core::{Cache, Rooms as RoomsCore, cache};
 use towncrier_telemetry::{Actor as ActorLabel, Metrics};
 use towncrier_wire::{CloseReason, NewEvent, Partitions};
 
 use crate::{
-    Bridge, History, Options, Registry, Rooms, Session, SessionSpec, SessionStream,
+    Bridge, Cluster, History, Options, Registry, Rooms, Session, SessionSpec, SessionStream,
     fatal::{Fatal, Vital},
     local::{Format, Local},
     messages::{EndSessions, Publish},
@@ -50,6 +50,8 @@ struct Inner {
     bridge: Addr<Bridge>,
     history: Addr<History>,
     registry: Addr<Registry>,
+    cluster: Addr<Cluster>,
+    node: NodeId,
     fatal: Arc<Fatal>,
     workers: Mutex<Vec<Addr<Rooms>>>,
     in_flight: Arc<InFlight>,
@@ -73,7 +75,8 @@ static HUBS: AtomicU64 = AtomicU64::new(0);
 impl Hub {
     /// Starts the actors on threads of their own. An actix system must be running.
     #[must_use]
-    pub fn start(options: Options, backplane: Arc<dyn Backplane>, signals: Signals, metrics: Arc<Metrics>) -> Self {
+    pub fn start(options: Options, ends: Ends, metrics: Arc<Metrics>) -> Self {
+        let Ends { backplane, signals, peers, messages } = ends;
         let options = Arc::new(options);
         let partitions = backplane.partitions();
         let fatal = Fatal::new(metrics.clone());
@@ -103,7 +106,16 @@ impl Hub {
         };
         let registry = {
             let (metrics, vital) = (metrics.clone(), Vital::new(ActorLabel::Registry, &fatal));
-            Registry::start_in_arbiter(&registry_thread.handle(), move |_| Registry::new(metrics, vital))
+            let name = options.node.clone();
+            Registry::start_in_arbiter(&registry_thread.handle(), move |_| Registry::new(name, metrics, vital))
+        };
+        let node = peers.node();
+        let cluster = {
+            let (metrics, vital) = (metrics.clone(), Vital::new(ActorLabel::Cluster, &fatal));
+            let (actors, own) = ((registry.clone(), history.clone()), (options.node.clone(), options.version.clone()));
+            Cluster::start_in_arbiter(&registry_thread.handle(), move |_| {
+                Cluster::new(peers, messages, actors, own, metrics, vital)
+            })
         };
         let in_flight = Arc::new(InFlight { bytes: AtomicUsize::new(0), metrics: metrics.clone() });
         let inner = Inner {
@@ -114,6 +126,8 @@ impl Hub {
             bridge,
             history,
             registry,
+            cluster,
+            node,
             fatal,
             workers: Mutex::new(Vec::new()),
             in_flight,
@@ -179,10 +193,20 @@ impl Hub {
         &self.inner.history
     }
 
-    /// Who is connected.
+    /// Who is connected to this node.
     #[must_use]
     pub fn registry(&self) -> &Addr<Registry> {
         &self.inner.registry
+    }
+
+    pub(crate) fn cluster(&self) -> &Addr<Cluster> {
+        &self.inner.cluster
+    }
+
+    /// This node.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.inner.node
     }
 
     /// Stores events, each for itself; the answers are in their order. What is stored is delivered.

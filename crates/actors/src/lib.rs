@@ -6,7 +6,8 @@
 //! | [`Rooms`] | one per worker | who listens there, each cohort's outbox, the timer wheel |
 //! | [`Bridge`] | the hub's own thread | the backplane, and which worker wants what |
 //! | [`History`] | a thread of its own | recent events, for replays |
-//! | [`Registry`] | a thread of its own | who is connected |
+//! | [`Registry`] | a thread of its own | who is connected to this node |
+//! | [`Cluster`] | the registry's thread | which other nodes there are, and what is asked of them |
 //!
 //! All they say to each other is in [`messages`]. An event crosses to each worker in one message; from there on there are
 //! no messages, only outboxes that the streams read by position.
@@ -14,6 +15,7 @@
 //! [`Backplane`]: towncrier_backplane::Backplane
 
 mod bridge;
+mod cluster;
 mod fatal;
 #[cfg(feature = "faults")]
 mod faults;
@@ -29,6 +31,10 @@ mod session;
 mod stream;
 
 pub use bridge::Bridge;
+pub use cluster::{
+    Cluster, Gathered, Load, NodeInfo, SinceStart, Stopping,
+    question::{ListListened, ListSessions, ListUsers, Page, SessionInfo, UserInfo, Who},
+};
 #[cfg(feature = "faults")]
 pub use faults::Panic;
 pub use history::History;

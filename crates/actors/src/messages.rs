@@ -11,7 +11,11 @@ use towncrier_core::{
 };
 use towncrier_wire::{CloseReason, Event, Heads, Name, NewEvent, Selector, Selectors, Topic};
 
-use crate::{Rooms, hub::Waiting};
+use crate::{
+    Gathered, NodeInfo, Rooms,
+    cluster::question::{Question, Reply},
+    hub::Waiting,
+};
 
 /// A session on its worker. The generation tells it from an earlier one in the same place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -242,84 +246,33 @@ message!(Register);
 pub struct Unregister(pub(crate) Name);
 message!(Unregister);
 
-/// Which sessions.
-#[derive(Debug, Clone)]
-pub enum Who {
-    /// One.
-    Session(Name),
-    /// All of a user.
-    User(Name),
-    /// All.
-    Everyone,
+/// Asked by a handler of this node or by another node.
+impl Message for Question {
+    type Result = Reply;
 }
 
-/// Send an event without an id; answered with how many sessions took it, `None` if the session is not known.
+// To the cluster.
+
+/// Say that this node is there, and see who else is.
 #[derive(Debug)]
-pub struct SendDirect {
-    /// To whom.
-    pub who: Who,
-    /// The encoded event.
-    pub frame: Bytes,
+pub struct Appear;
+message!(Appear);
+
+/// Say that this node is going.
+#[derive(Debug)]
+pub struct Disappear;
+message!(Disappear);
+
+/// Ask the nodes that this concerns.
+#[derive(Debug)]
+pub(crate) struct Gather {
+    pub(crate) question: Question,
+    /// Whether it was just looked who is there.
+    pub(crate) refreshed: bool,
 }
-message!(SendDirect => Option<usize>);
+message!(Gather => Gathered<Vec<Reply>>);
 
-/// End sessions for good; answered with how many, `None` if the session is not known.
+/// Who is there.
 #[derive(Debug)]
-pub struct Disconnect(pub Who);
-message!(Disconnect => Option<usize>);
-
-/// A page of sessions, in the order of their ids.
-#[derive(Debug, Default)]
-pub struct ListSessions {
-    /// Only those that listen to this topic, or have just this pattern.
-    pub selector: Option<Selector>,
-    /// Only those of this user.
-    pub user: Option<Name>,
-    /// The id after which the page begins.
-    pub after: Option<Name>,
-    /// Most sessions.
-    pub limit: usize,
-}
-message!(ListSessions => Vec<SessionInfo>);
-
-/// What is known of a session.
-#[derive(Debug)]
-pub struct AskSession(pub Name);
-message!(AskSession => Option<SessionInfo>);
-
-/// How many sessions listen to each of these topics, by a selector of its own or by a pattern.
-#[derive(Debug)]
-pub struct CountListeners(pub Vec<Topic>);
-message!(CountListeners => Vec<usize>);
-
-/// A page of the topics that sessions listen to by name.
-#[derive(Debug)]
-pub struct ListListened {
-    /// What their names begin with.
-    pub prefix: String,
-    /// The name after which the page begins.
-    pub after: Option<String>,
-    /// Most topics.
-    pub limit: usize,
-}
-message!(ListListened => Vec<Topic>);
-
-/// How many (sessions, users) there are.
-#[derive(Debug)]
-pub struct CountSessions;
-message!(CountSessions => (usize, usize));
-
-/// A session as administrators see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SessionInfo {
-    /// Its id.
-    pub id: Name,
-    /// Whose it is.
-    pub user: Option<Name>,
-    /// What it listens to.
-    pub selectors: Selectors,
-    /// The address it comes from.
-    pub remote: Option<std::net::IpAddr>,
-    /// Since when, in ms since 1970.
-    pub connected_at: u64,
-}
+pub struct ListNodes;
+message!(ListNodes => Vec<NodeInfo>);

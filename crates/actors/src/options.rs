@@ -13,6 +13,8 @@ pub(crate) const TICK: Duration = Duration::from_millis(100);
 pub struct Options {
     /// This node's id, as clients and administrators see it.
     pub node: String,
+    /// The hub's version, as administrators see it.
+    pub version: String,
     /// A session that was sent nothing for so long gets a heartbeat.
     pub heartbeat: Duration,
     /// The middle of the reconnection time that clients are given.

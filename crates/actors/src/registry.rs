@@ -1,7 +1,7 @@
 //! Who is connected to this node.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     net::IpAddr,
     ops::Bound,
     sync::Arc,
@@ -14,13 +14,15 @@ use towncrier_telemetry::Metrics;
 use towncrier_wire::{CloseReason, Name, Selector, Selectors, Topic};
 
 use crate::{
-    Rooms, SessionSpec,
+    ListListened, ListSessions, ListUsers, Page, Rooms, SessionInfo, SessionSpec, UserInfo, Who,
+    cluster::question::{Question, Reply},
     fatal::Vital,
-    messages::{
-        AskSession, CountListeners, CountSessions, Direct, Disconnect, EndSessions, ListListened, ListSessions,
-        Register, SendDirect, SessionInfo, SessionKey, Unregister, Who,
-    },
+    messages::{Direct, EndSessions, Register, SessionKey, Unregister},
 };
+
+/// Most items of a list, and about how many bytes of them: an answer to another node must stay a small message.
+const LIST_MAX: usize = 10_000;
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 /// A session, and how to reach it.
 #[derive(Debug)]
@@ -46,21 +48,24 @@ impl Entry {
         }
     }
 
-    fn info(&self, id: &Name) -> SessionInfo {
+    fn info(&self, id: &Name, node: &str) -> SessionInfo {
         SessionInfo {
             id: id.clone(),
             user: self.user.clone(),
             selectors: self.selectors.clone(),
             remote: self.remote,
             connected_at: self.connected_at,
+            node: node.to_owned(),
         }
     }
 }
 
 /// See the module.
 pub struct Registry {
+    /// The node's name.
+    node: String,
     sessions: BTreeMap<Name, Entry>,
-    users: HashMap<Name, BTreeSet<Name>>,
+    users: BTreeMap<Name, BTreeSet<Name>>,
     listeners: BTreeMap<Selector, HashSet<Name>>,
     metrics: Arc<Metrics>,
     _vital: Vital,
@@ -70,8 +75,15 @@ pub struct Registry {
 type Places = Vec<(Addr<Rooms>, Option<Vec<SessionKey>>)>;
 
 impl Registry {
-    pub(crate) fn new(metrics: Arc<Metrics>, vital: Vital) -> Self {
-        Self { sessions: BTreeMap::new(), users: HashMap::new(), listeners: BTreeMap::new(), metrics, _vital: vital }
+    pub(crate) fn new(node: String, metrics: Arc<Metrics>, vital: Vital) -> Self {
+        Self {
+            node,
+            sessions: BTreeMap::new(),
+            users: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+            metrics,
+            _vital: vital,
+        }
     }
 
     /// The sessions that are meant, and their number; `None` if one was named that is not known.
@@ -146,7 +158,7 @@ impl Handler<Register> for Registry {
             self.users.entry(user.clone()).or_default().insert(id.clone());
         }
         self.sessions.insert(id, entry);
-        self.metrics.registry_sessions.set(i64::try_from(self.sessions.len()).unwrap_or(i64::MAX));
+        self.gauges();
     }
 }
 
@@ -171,49 +183,31 @@ impl Handler<Unregister> for Registry {
                 self.users.remove(user);
             }
         }
-        self.metrics.registry_sessions.set(i64::try_from(self.sessions.len()).unwrap_or(i64::MAX));
+        self.gauges();
     }
 }
 
-impl Handler<SendDirect> for Registry {
-    type Result = ResponseFuture<Option<usize>>;
-
-    fn handle(&mut self, SendDirect { who, frame }: SendDirect, _: &mut Self::Context) -> Self::Result {
-        let found = self.find(&who);
-        Box::pin(async move {
-            let (places, _) = found?;
-            let each =
-                places.into_iter().map(|(rooms, sessions)| rooms.send(Direct { sessions, frame: frame.clone() }));
-            // A worker that is gone has no sessions either.
-            Some(join_all(each).await.into_iter().map(Result::unwrap_or_default).sum())
-        })
-    }
-}
-
-impl Handler<Disconnect> for Registry {
-    type Result = Option<usize>;
-
-    fn handle(&mut self, Disconnect(who): Disconnect, _: &mut Self::Context) -> Option<usize> {
-        let (places, count) = self.find(&who)?;
+/// Each kind of question.
+impl Registry {
+    fn disconnect(&self, who: &Who) -> Option<usize> {
+        let (places, count) = self.find(who)?;
         for (rooms, sessions) in places {
             rooms.do_send(EndSessions { sessions, reason: CloseReason::Disconnected });
         }
         Some(count)
     }
-}
 
-impl Handler<ListSessions> for Registry {
-    type Result = Vec<SessionInfo>;
-
-    fn handle(&mut self, query: ListSessions, _: &mut Self::Context) -> Vec<SessionInfo> {
+    fn list_sessions(&self, query: ListSessions) -> Page<SessionInfo> {
         let ListSessions { selector, user, after, limit } = query;
-        let page = |ids: &mut dyn Iterator<Item = &Name>| -> Vec<SessionInfo> {
-            ids.filter(|id| after.as_ref().is_none_or(|after| *id > after))
+        let page = |ids: &mut dyn Iterator<Item = &Name>| {
+            let found = ids
+                .filter(|id| after.as_ref().is_none_or(|after| *id > after))
                 .filter_map(|id| Some((id, self.sessions.get(id)?)))
                 .filter(|(_, entry)| user.as_ref().is_none_or(|user| entry.user.as_ref() == Some(user)))
-                .take(limit)
-                .map(|(id, entry)| entry.info(id))
-                .collect()
+                .map(|(id, entry)| entry.info(id, &self.node));
+            cut(found, limit, |info| {
+                256 + info.selectors.iter().map(|selector| selector.as_str().len() + 8).sum::<usize>()
+            })
         };
         match (&selector, &user) {
             (Some(Selector::Topic(topic)), _) => page(&mut self.listeners(topic).into_iter()),
@@ -228,28 +222,14 @@ impl Handler<ListSessions> for Registry {
             }
         }
     }
-}
 
-impl Handler<AskSession> for Registry {
-    type Result = Option<SessionInfo>;
-
-    fn handle(&mut self, AskSession(id): AskSession, _: &mut Self::Context) -> Option<SessionInfo> {
-        self.sessions.get(&id).map(|entry| entry.info(&id))
+    fn list_users(&self, ListUsers { after, limit }: ListUsers) -> Page<UserInfo> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let users = self.users.range((start, Bound::Unbounded));
+        cut(users.map(|(id, sessions)| UserInfo { id: id.clone(), sessions: sessions.len() }), limit, |_| 256)
     }
-}
 
-impl Handler<CountListeners> for Registry {
-    type Result = Vec<usize>;
-
-    fn handle(&mut self, CountListeners(topics): CountListeners, _: &mut Self::Context) -> Vec<usize> {
-        topics.iter().map(|topic| self.count(topic)).collect()
-    }
-}
-
-impl Handler<ListListened> for Registry {
-    type Result = Vec<Topic>;
-
-    fn handle(&mut self, ListListened { prefix, after, limit }: ListListened, _: &mut Self::Context) -> Vec<Topic> {
+    fn list_listened(&self, ListListened { prefix, after, limit }: ListListened) -> Vec<Topic> {
         let start = |text: &str| Topic::new(text).ok().map(Selector::Topic);
         let from = match after.as_deref().filter(|after| *after >= prefix.as_str()).and_then(start) {
             Some(after) => Bound::Excluded(after),
@@ -262,16 +242,59 @@ impl Handler<ListListened> for Registry {
                 _ => None,
             })
             .filter(|topic| after.as_ref().is_none_or(|after| topic.as_str() > after.as_str()))
-            .take(limit)
+            .take(limit.min(LIST_MAX))
             .cloned()
             .collect()
     }
+
+    fn gauges(&self) {
+        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.metrics.registry_sessions.set(gauge(self.sessions.len()));
+        self.metrics.registry_users.set(gauge(self.users.len()));
+        self.metrics.registry_topics.set(gauge(self.listeners.len()));
+    }
 }
 
-impl Handler<CountSessions> for Registry {
-    type Result = actix::MessageResult<CountSessions>;
+/// The first items, as many as are wanted and fit into one answer.
+fn cut<T>(items: impl Iterator<Item = T>, limit: usize, cost: impl Fn(&T) -> usize) -> Page<T> {
+    let mut page = Page { items: Vec::new(), more: false };
+    let mut bytes = 0;
+    for item in items {
+        bytes += cost(&item);
+        if page.items.len() == limit.min(LIST_MAX) || (bytes > ANSWER_BYTES_MAX && !page.items.is_empty()) {
+            page.more = true;
+            break;
+        }
+        page.items.push(item);
+    }
+    page
+}
 
-    fn handle(&mut self, _: CountSessions, _: &mut Self::Context) -> Self::Result {
-        actix::MessageResult((self.sessions.len(), self.users.len()))
+impl Handler<Question> for Registry {
+    type Result = ResponseFuture<Reply>;
+
+    fn handle(&mut self, question: Question, _: &mut Self::Context) -> Self::Result {
+        let reply = match question {
+            Question::Send { who, frame } => {
+                let found = self.find(&who);
+                return Box::pin(async move {
+                    let Some((places, _)) = found else { return Reply::Count(None) };
+                    let direct =
+                        |(rooms, sessions): (Addr<Rooms>, _)| rooms.send(Direct { sessions, frame: frame.clone() });
+                    let taken = join_all(places.into_iter().map(direct)).await;
+                    // A worker that is gone has no sessions either.
+                    Reply::Count(Some(taken.into_iter().map(Result::unwrap_or_default).sum()))
+                });
+            }
+            Question::Disconnect(who) => Reply::Count(self.disconnect(&who)),
+            Question::Session(id) => Reply::Session(self.sessions.get(&id).map(|entry| entry.info(&id, &self.node))),
+            Question::Sessions(list) => Reply::Sessions(self.list_sessions(list)),
+            Question::Users(list) => Reply::Users(self.list_users(list)),
+            Question::Listeners(topics) => Reply::Counts(topics.iter().map(|topic| self.count(topic)).collect()),
+            // For history, which the cluster asks.
+            Question::Forget(_) => Reply::Count(None),
+            Question::Listened(list) => Reply::Topics(self.list_listened(list)),
+        };
+        Box::pin(std::future::ready(reply))
     }
 }

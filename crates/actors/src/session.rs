@@ -3,6 +3,7 @@
 use std::{net::IpAddr, rc::Rc, time::Duration};
 
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
+use towncrier_backplane::NodeId;
 use towncrier_core::{
     Handover,
     handover::{Opening, Output, Step},
@@ -75,7 +76,7 @@ impl Session {
         let shared = local.admit(format);
         let handover = Handover::new(spec.selectors.clone(), spec.start, hub.partitions());
         let session = Self {
-            id: (format != Format::Events).then(new_id),
+            id: (format != Format::Events).then(|| new_id(hub.node())),
             local: local.clone(),
             shared: shared.clone(),
             rooms: rooms.clone(),
@@ -209,14 +210,14 @@ fn label(reason: GapReason) -> telemetry::GapReason {
     }
 }
 
-/// 128 random bits: nobody can guess the session that somebody else has.
-fn new_id() -> Name {
-    let mut bytes = [0; 16];
+/// The node's tag and 96 random bits: whoever has it knows which node to ask, and nobody can guess what others have.
+fn new_id(node: NodeId) -> Name {
+    let mut bytes = [0; 12];
     if getrandom::fill(&mut bytes).is_err() {
         bytes.fill_with(|| fastrand::u8(..));
     }
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Name::new(&hex).unwrap_or_else(|_| unreachable!("hexadecimal digits are a name"))
+    let random: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Name::new(&format!("{:08x}{random}", node.tag())).unwrap_or_else(|_| unreachable!("hexadecimal digits are a name"))
 }
 
 impl Actor for Session {

@@ -15,11 +15,12 @@ mod embedded;
 mod peers;
 mod signals;
 
-use std::{fmt::Debug, pin::Pin};
+use std::{fmt::Debug, pin::Pin, sync::Arc};
 
 pub use embedded::{Clock, Embedded};
 pub use peers::{Alone, ControlMessage, NodeId, Peer, Peers, To, control_messages};
 pub use signals::{Signal, SignalSender, Signals, signals};
+use tokio::sync::mpsc::Receiver;
 use towncrier_core::{TopicRead, store::TopicInfo, store::Totals};
 use towncrier_wire::{EventId, Heads, NewEvent, Partitions, Selector, Topic};
 
@@ -44,6 +45,28 @@ pub struct Published {
     pub id: EventId,
     /// Whether it had been stored before, under the same idempotency key.
     pub duplicate: bool,
+}
+
+/// What one node holds of a hub, as a backplane gives it.
+#[derive(Debug)]
+pub struct Ends {
+    /// Where events are stored.
+    pub backplane: Arc<dyn Backplane>,
+    /// What it tells.
+    pub signals: Signals,
+    /// The way to the other nodes.
+    pub peers: Arc<dyn Peers>,
+    /// What they say.
+    pub messages: Receiver<ControlMessage>,
+}
+
+impl Ends {
+    /// Those of a node that has no peers.
+    #[must_use]
+    pub fn alone(backplane: Arc<dyn Backplane>, signals: Signals) -> Self {
+        let (alone, messages) = Alone::new();
+        Self { backplane, signals, peers: Arc::new(alone), messages }
+    }
 }
 
 /// What joins nodes and holds history. All calls may be made at the same time.

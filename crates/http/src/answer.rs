@@ -3,7 +3,7 @@
 use actix_web::{HttpResponse, http::header};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use towncrier_actors::messages::SessionInfo;
+use towncrier_actors::{Gathered, SessionInfo};
 use towncrier_core::store::TopicInfo;
 use towncrier_wire::{Event, Gap, Name, Selector};
 
@@ -30,14 +30,14 @@ pub(crate) fn gap(gap: &Gap) -> Value {
     serde_json::to_value(gap).unwrap_or_default()
 }
 
-pub(crate) fn session(info: &SessionInfo, node: &str) -> Value {
+pub(crate) fn session(info: &SessionInfo) -> Value {
     json!({
         "id": info.id.as_str(),
         "user": info.user.as_ref().map(Name::as_str),
         "selectors": info.selectors.iter().map(Selector::as_str).collect::<Vec<_>>(),
         "remote": info.remote.map(|address| address.to_string()),
         "connected_at": info.connected_at,
-        "node": node,
+        "node": info.node,
     })
 }
 
@@ -51,12 +51,20 @@ pub(crate) fn topic_line(topic: &str, sessions: usize, info: Option<&TopicInfo>)
     })
 }
 
-/// A list under a name, with where to go on if it was cut.
-pub(crate) fn page(name: &str, items: Vec<Value>, next: Option<String>) -> HttpResponse {
+/// A list under a name, with where to go on if it was cut, and which nodes it does not speak for.
+pub(crate) fn page(name: &str, items: Gathered<Vec<Value>>, next: Option<String>) -> HttpResponse {
     let mut object = Map::new();
-    object.insert(name.to_owned(), items.into());
+    object.insert(name.to_owned(), items.value.into());
     if let Some(next) = next {
         object.insert("next".into(), next.into());
     }
-    json(&object)
+    json(&with_unanswered(object, items.unanswered))
+}
+
+/// An answer that says which nodes it does not speak for, if there are any.
+pub(crate) fn with_unanswered(mut object: Map<String, Value>, unanswered: Vec<String>) -> Map<String, Value> {
+    if !unanswered.is_empty() {
+        object.insert("unanswered".into(), unanswered.into());
+    }
+    object
 }

@@ -43,6 +43,7 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
     add(config, v1("/sessions/{id}/events", "POST").route(post().to(admin::direct::to_session)));
     let session = v1("/sessions/{id}", "GET, DELETE").route(get().to(admin::sessions::show));
     add(config, session.route(delete().to(admin::sessions::disconnect)));
+    add(config, v1("/users", "GET").route(get().to(admin::sessions::users)));
     add(config, v1("/users/{id}/events", "POST").route(post().to(admin::direct::to_user)));
     add(config, v1("/users/{id}/sessions", "DELETE").route(delete().to(admin::sessions::disconnect_user)));
     config.default_service(web::to(|| async { Err::<HttpResponse, _>(Problem::not_found("no such path")) }));
@@ -64,7 +65,7 @@ pub(crate) fn count<B>(response: &ServiceResponse<B>) {
 }
 
 fn route(request: &HttpRequest) -> &'static str {
-    const KNOWN: [&str; 22] = [
+    const KNOWN: [&str; 23] = [
         "/",
         "/assets/{name}",
         "/events",
@@ -85,6 +86,7 @@ fn route(request: &HttpRequest) -> &'static str {
         "/admin/v1/sessions",
         "/admin/v1/sessions/{id}/events",
         "/admin/v1/sessions/{id}",
+        "/admin/v1/users",
         "/admin/v1/users/{id}/events",
         "/admin/v1/users/{id}/sessions",
     ];

@@ -142,8 +142,10 @@ label! {
         Rooms = "rooms",
         /// The rings of encoded events.
         History = "history",
-        /// Who is connected.
+        /// Who is connected to this node.
         Registry = "registry",
+        /// The other nodes.
+        Cluster = "cluster",
         /// The owner of the backplane.
         Bridge = "bridge",
     }

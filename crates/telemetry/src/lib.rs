@@ -12,4 +12,5 @@ mod process;
 pub use self::{
     label::{Actor, CloseReason, Counters, DropReason, GapReason, Label, PublishResult, RefusedReason, ReplaySource},
     metrics::{CONTENT_TYPE, Count, Gauge, Histogram, Metrics},
+    process::{Usage, usage},
 };

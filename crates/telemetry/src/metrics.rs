@@ -94,6 +94,14 @@ pub struct Metrics {
     pub poll_requests: Count,
     /// Sessions that the registry knows.
     pub registry_sessions: Gauge,
+    /// Users that have them.
+    pub registry_users: Gauge,
+    /// Selectors that they have.
+    pub registry_topics: Gauge,
+    /// Nodes of the hub that are there, this one among them.
+    pub nodes: Gauge,
+    /// Answers that other nodes owed and did not give in time.
+    pub nodes_unanswered: Count,
     /// Panics and lost mailboxes, by kind of actor.
     pub actor_failures: Counters<Actor>,
     worker_queue_bytes: Family<WorkerLabel, Gauge>,
@@ -153,6 +161,10 @@ impl Metrics {
             connections_refused: own.counts("connections_refused", "Connections refused, by reason"),
             poll_requests: own.count("poll_requests", "Long polls answered"),
             registry_sessions: own.gauge("registry_sessions", "Sessions that the registry knows"),
+            registry_users: own.gauge("registry_users", "Users that have sessions here"),
+            registry_topics: own.gauge("registry_topics", "Selectors that sessions here have"),
+            nodes: own.gauge("nodes", "Nodes of the hub that are there, this one among them"),
+            nodes_unanswered: own.count("nodes_unanswered", "Answers that other nodes owed and did not give in time"),
             actor_failures: own.counts("actor_failures", "Panics and lost mailboxes, by kind of actor"),
             worker_queue_bytes,
             http_requests,

@@ -65,6 +65,21 @@ impl<M: EncodeMetric> Encode for M {
     }
 }
 
+/// What this process uses now, as far as it can be read.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Usage {
+    /// Resident memory, in bytes.
+    pub resident_bytes: Option<u64>,
+    /// Processor time since its start, user and system, in seconds.
+    pub cpu_seconds: Option<f64>,
+}
+
+/// Reads it from `/proc/self`.
+#[must_use]
+pub fn usage() -> Usage {
+    Usage { resident_bytes: resident_bytes(), cpu_seconds: cpu_seconds() }
+}
+
 fn resident_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

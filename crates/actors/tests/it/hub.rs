@@ -12,7 +12,7 @@ use std::{
 use actix::System;
 use tokio::time::{sleep, timeout};
 use towncrier_actors::{Hub, Options, Policies, SessionSpec, SessionStream, Worker};
-use towncrier_backplane::{Answer, Backplane, BackplaneError, Embedded, Published};
+use towncrier_backplane::{Answer, Backplane, BackplaneError, Embedded, Ends, Published};
 use towncrier_core::{
     TopicRead,
     rooms::{Policy, Slow},
@@ -39,7 +39,7 @@ pub(crate) fn with_hub(options: Options, test: impl AsyncFnOnce(Hub, Arc<Countin
         let (embedded, signals) = Embedded::new(store, 64 << 20, Arc::new(now));
         let backplane = Arc::new(Counting { inner: embedded, reads: AtomicUsize::new(0) });
         let metrics = Arc::new(Metrics::new("test"));
-        let hub = Hub::start(options, backplane.clone(), signals, metrics);
+        let hub = Hub::start(options, Ends::alone(backplane.clone(), signals), metrics);
         test(hub.clone(), backplane).await;
         hub.stop();
     });
@@ -49,6 +49,7 @@ pub(crate) fn options() -> Options {
     let fallback = Policy { slow: Slow::Disconnect, lag_bytes: 1 << 20, lag_events: 10_000 };
     Options {
         node: "test".into(),
+        version: "0".into(),
         heartbeat: Duration::from_secs(15),
         retry: Duration::from_secs(3),
         max_lifetime: Duration::ZERO,

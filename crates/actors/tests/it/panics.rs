@@ -7,7 +7,7 @@ use crate::hub::{Reader, SOON, eventually, options, publish, spec, with_hub};
 
 #[test]
 fn a_vital_actor_that_panics_ends_the_hub() {
-    for actor in ["bridge", "history", "registry"] {
+    for actor in ["bridge", "history", "registry", "cluster"] {
         with_hub(options(), async |hub, _| {
             hub.panic(actor);
             assert_eq!(timeout(SOON, hub.failed()).await.expect("it is noticed"), actor);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use towncrier_actors::messages::{Disconnect, ListSessions, SendDirect, Who};
+use towncrier_actors::{ListSessions, Who};
 use towncrier_wire::{Name, Start, sse};
 
 use crate::hub::{Reader, eventually, options, publish, spec, with_hub};
@@ -37,7 +37,7 @@ fn direct_events_beyond_the_queue_are_refused_and_told() {
         let mut taken = 0;
         for number in 0..6 {
             let frame = sse::direct(None, &number.to_string());
-            taken += hub.registry().send(SendDirect { who: who.clone(), frame }).await.expect("sent").expect("known");
+            taken += hub.send_direct(who.clone(), frame).await.expect("sent").value.expect("known");
         }
         assert_eq!(taken, 4);
         reader.take(0..4).await;
@@ -54,9 +54,10 @@ fn a_session_that_is_ended_for_good_gets_what_was_delivered_and_is_told() {
         let mut reader = Reader::open(&worker, spec(&["news"], Start::Live)).await;
         publish(&hub, "news", 0..1).await;
         reader.take(0..1).await;
-        let sessions = hub.registry().send(ListSessions { limit: 10, ..ListSessions::default() }).await.expect("sent");
-        let ended = hub.registry().send(Disconnect(Who::Session(sessions[0].id.clone()))).await.expect("sent");
-        assert_eq!(ended, Some(1));
+        let list = ListSessions { limit: 10, ..ListSessions::default() };
+        let sessions = hub.sessions(list).await.expect("listed").value.items;
+        let ended = hub.disconnect(Who::Session(sessions[0].id.clone())).await.expect("ended");
+        assert_eq!(ended.value, Some(1));
         let close = reader.next().await.expect("a close");
         assert_eq!(close.data, r#"{"reason":"disconnected","reconnect":false}"#);
         assert_eq!(reader.cursor, "closed");
@@ -110,8 +111,7 @@ fn the_first_block_is_first_whatever_is_sent_meanwhile() {
     with_hub(options(), async |hub, _| {
         let worker = hub.worker();
         let mut opening: Vec<_> = (0..20).map(|_| worker.subscribe(spec(&["news"], Start::Live))).collect();
-        let direct = SendDirect { who: Who::Everyone, frame: sse::direct(None, "early") };
-        hub.registry().send(direct).await.expect("sent");
+        hub.send_direct(Who::Everyone, sse::direct(None, "early")).await.expect("sent");
         for stream in &mut opening {
             let first = std::future::poll_fn(|cx| stream.poll_frames(cx)).await.expect("frames");
             assert!(first.starts_with(b"retry: "), "{first:?}");
@@ -125,7 +125,7 @@ fn a_refusal_of_direct_events_is_told_before_the_next() {
         let mut reader = Reader::open(&hub.worker(), spec(&["news"], Start::Live)).await;
         let send = async |number: u32| {
             let frame = sse::direct(None, &number.to_string());
-            hub.registry().send(SendDirect { who: Who::Everyone, frame }).await.expect("sent")
+            hub.send_direct(Who::Everyone, frame).await.expect("sent")
         };
         for number in 0..5 {
             send(number).await;

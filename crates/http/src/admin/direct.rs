@@ -4,16 +4,14 @@ use actix_web::{
     HttpRequest, HttpResponse,
     web::{Data, Payload},
 };
-use serde_json::json;
-use towncrier_actors::messages::{SendDirect, Who};
+use towncrier_actors::Who;
 use towncrier_wire::sse;
 
 use super::{
-    sessions::{session_id, unknown, user_id},
-    stopping,
+    reached,
+    sessions::{session_id, user_id},
 };
 use crate::{
-    answer,
     ingest::{Content, read_body, require_json},
     problem::Problem,
     state::State,
@@ -50,6 +48,5 @@ async fn send(who: Who, request: &HttpRequest, payload: Payload, state: &State) 
     let body = read_body(request, payload, state).await?;
     let Content { event_type, data } = Content::parse(body.as_str(), &state.options)?;
     let frame = sse::direct(event_type.as_ref(), &data);
-    let delivered = state.hub().registry().send(SendDirect { who, frame }).await.map_err(stopping)?;
-    Ok(answer::json(&json!({ "delivered": delivered.ok_or_else(unknown)? })))
+    reached("delivered", state.hub().send_direct(who, frame).await?)
 }

@@ -2,10 +2,10 @@
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use serde_json::json;
-use towncrier_actors::messages::{AskSession, Disconnect, ListSessions, Who};
+use towncrier_actors::{Gathered, ListSessions, ListUsers, UserInfo, Who};
 use towncrier_wire::{Name, Selector};
 
-use super::{between, limit, name, stopping, topics::topic};
+use super::{between, limit, name, no_session, reached, topics::topic};
 use crate::{answer, problem::Problem, query::Query, state::State};
 
 pub(crate) async fn list(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, Problem> {
@@ -22,24 +22,33 @@ pub(crate) async fn of_topic(request: HttpRequest, state: Data<State>) -> Result
 }
 
 async fn answer(query: &Query<'_>, selector: Option<Selector>, state: &State) -> Result<HttpResponse, Problem> {
-    let named = |field: &str| {
-        query.get(field).map(|text| Name::new(text).map_err(|error| Problem::field(field, error))).transpose()
-    };
-    let limit = limit(query)?;
-    let list = ListSessions { selector, user: named("user")?, after: named("after")?, limit: limit + 1 };
-    let mut sessions = state.hub().registry().send(list).await.map_err(stopping)?;
-    let more = sessions.len() > limit;
-    sessions.truncate(limit);
-    let next = sessions.last().filter(|_| more).map(|session| session.id.to_string());
-    let node = &state.hub().options().node;
-    Ok(answer::page("sessions", sessions.iter().map(|session| answer::session(session, node)).collect(), next))
+    let list =
+        ListSessions { selector, user: named(query, "user")?, after: named(query, "after")?, limit: limit(query)? };
+    let Gathered { value: page, unanswered } = state.hub().sessions(list).await?;
+    let next = page.items.last().filter(|_| page.more).map(|session| session.id.to_string());
+    let lines = page.items.iter().map(answer::session).collect();
+    Ok(answer::page("sessions", Gathered { value: lines, unanswered }, next))
+}
+
+pub(crate) async fn users(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, Problem> {
+    let query = Query::parse(request.query_string())?;
+    query.allow(&["after", "limit"])?;
+    let list = ListUsers { after: named(&query, "after")?, limit: limit(&query)? };
+    let Gathered { value: page, unanswered } = state.hub().users(list).await?;
+    let next = page.items.last().filter(|_| page.more).map(|user| user.id.to_string());
+    let line = |user: &UserInfo| json!({ "id": user.id.as_str(), "sessions": user.sessions });
+    let lines = page.items.iter().map(line).collect();
+    Ok(answer::page("users", Gathered { value: lines, unanswered }, next))
+}
+
+fn named(query: &Query<'_>, field: &str) -> Result<Option<Name>, Problem> {
+    query.get(field).map(|text| Name::new(text).map_err(|error| Problem::field(field, error))).transpose()
 }
 
 pub(crate) async fn show(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, Problem> {
-    let id = session_id(&request, "")?;
-    let info = state.hub().registry().send(AskSession(id)).await.map_err(stopping)?;
-    let info = info.ok_or_else(unknown)?;
-    Ok(answer::json(&answer::session(&info, &state.hub().options().node)))
+    let found = state.hub().session(session_id(&request, "")?).await?;
+    let info = found.value.ok_or_else(|| no_session(&found.unanswered))?;
+    Ok(answer::json(&answer::session(&info)))
 }
 
 pub(crate) async fn disconnect(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, Problem> {
@@ -51,8 +60,7 @@ pub(crate) async fn disconnect_user(request: HttpRequest, state: Data<State>) ->
 }
 
 async fn end(who: Who, state: &State) -> Result<HttpResponse, Problem> {
-    let ended = state.hub().registry().send(Disconnect(who)).await.map_err(stopping)?;
-    Ok(answer::json(&json!({ "disconnected": ended.ok_or_else(unknown)? })))
+    reached("disconnected", state.hub().disconnect(who).await?)
 }
 
 pub(super) fn session_id(request: &HttpRequest, suffix: &str) -> Result<Name, Problem> {
@@ -61,8 +69,4 @@ pub(super) fn session_id(request: &HttpRequest, suffix: &str) -> Result<Name, Pr
 
 pub(super) fn user_id(request: &HttpRequest, suffix: &str) -> Result<Name, Problem> {
     name(between(request.uri().path(), "/admin/v1/users/", suffix), "user")
-}
-
-pub(super) fn unknown() -> Problem {
-    Problem::not_found("no such session")
 }

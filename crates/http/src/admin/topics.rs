@@ -1,8 +1,11 @@
 //! Topics and their history.
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
-use serde_json::json;
-use towncrier_actors::messages::{AskTopic, Clear, CountListeners, ListListened, ListTopics, Read};
+use serde_json::Map;
+use towncrier_actors::{
+    Gathered, ListListened,
+    messages::{AskTopic, ListTopics, Read},
+};
 use towncrier_core::replay::{From, Page, Request};
 use towncrier_wire::{Cursor, EventId, Gap, GapReason, Selectors, Topic, limits::PARTITIONS_MAX};
 
@@ -28,39 +31,42 @@ pub(crate) async fn list(request: HttpRequest, state: Data<State>) -> Result<Htt
     let stored = ListTopics { prefix: prefix.clone(), after: after.clone(), limit: limit + 1 };
     let stored = state.hub().bridge().send(stored).await.map_err(stopping)??;
     let listened = ListListened { prefix, after, limit: limit + 1 };
-    let listened = state.hub().registry().send(listened).await.map_err(stopping)?;
+    let Gathered { value: listened, mut unanswered } = state.hub().listened(listened).await?;
     let mut topics: Vec<Topic> = stored.iter().map(|info| info.topic.clone()).chain(listened).collect();
     topics.sort_unstable();
     topics.dedup();
     let more = topics.len() > limit;
     topics.truncate(limit);
 
-    let counts = state.hub().registry().send(CountListeners(topics.clone())).await.map_err(stopping)?;
-    let lines = topics.iter().zip(counts).map(|(topic, sessions)| {
+    let counts = state.hub().count_listeners(topics.clone()).await?;
+    unanswered.extend(counts.unanswered);
+    unanswered.sort_unstable();
+    unanswered.dedup();
+    let lines = topics.iter().zip(counts.value).map(|(topic, sessions)| {
         let info = stored.binary_search_by(|info| info.topic.cmp(topic)).ok().map(|index| &stored[index]);
         answer::topic_line(topic.as_str(), sessions, info)
     });
     let next = topics.last().filter(|_| more).map(|topic| topic.as_str().to_owned());
-    Ok(answer::page("topics", lines.collect(), next))
+    Ok(answer::page("topics", Gathered { value: lines.collect(), unanswered }, next))
 }
 
 pub(crate) async fn show(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, Problem> {
     let topic = topic(&request, "")?;
     let info = state.hub().bridge().send(AskTopic(topic.clone())).await.map_err(stopping)??;
-    let sessions = state.hub().registry().send(CountListeners(vec![topic.clone()])).await.map_err(stopping)?;
-    let sessions = sessions.first().copied().unwrap_or(0);
+    let Gathered { value: counts, unanswered } = state.hub().count_listeners(vec![topic.clone()]).await?;
+    let sessions = counts.first().copied().unwrap_or(0);
     if info.is_none() && sessions == 0 {
         return Err(unknown());
     }
     let info = info.as_ref();
-    Ok(answer::json(&json!({
-        "topic": topic.as_str(),
-        "sessions": sessions,
-        "events": info.map_or(0, |info| info.events),
-        "bytes": info.map_or(0, |info| info.bytes),
-        "first_id": info.and_then(|info| info.first_id).map(|id| id.to_string()),
-        "last_id": info.map(|info| info.last_id.to_string()),
-    })))
+    let mut object = Map::new();
+    object.insert("topic".into(), topic.as_str().into());
+    object.insert("sessions".into(), sessions.into());
+    object.insert("events".into(), info.map_or(0, |info| info.events).into());
+    object.insert("bytes".into(), info.map_or(0, |info| info.bytes).into());
+    object.insert("first_id".into(), info.and_then(|info| info.first_id).map(|id| id.to_string()).into());
+    object.insert("last_id".into(), info.map(|info| info.last_id.to_string()).into());
+    Ok(answer::json(&answer::with_unanswered(object, unanswered)))
 }
 
 pub(crate) async fn history(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, Problem> {
@@ -88,7 +94,7 @@ pub(crate) async fn history(request: HttpRequest, state: Data<State>) -> Result<
     let more = events.len() > limit || page.more;
     events.truncate(limit);
 
-    let mut object = serde_json::Map::new();
+    let mut object = Map::new();
     if let Some(next) = events.last().filter(|_| more) {
         object.insert("next".into(), next.id().to_string().into());
     }
@@ -119,8 +125,9 @@ pub(crate) async fn clear(request: HttpRequest, state: Data<State>) -> Result<Ht
     if state.hub().bridge().send(AskTopic(topic.clone())).await.map_err(stopping)??.is_none() {
         return Err(unknown());
     }
-    let deleted = state.hub().bridge().send(Clear(topic)).await.map_err(stopping)??;
-    Ok(answer::json(&json!({ "deleted": deleted })))
+    let Gathered { value: deleted, unanswered } = state.hub().clear(topic).await?;
+    let object = Map::from_iter([("deleted".to_owned(), deleted.into())]);
+    Ok(answer::json(&answer::with_unanswered(object, unanswered)))
 }
 
 /// The topic of a path, which may itself have slashes, encoded or not.

@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use towncrier_actors::Hub;
-use towncrier_backplane::{Backplane, Embedded, Signals as BackplaneSignals};
+use towncrier_backplane::{Embedded, Ends};
 use towncrier_telemetry::{Metrics, logging};
 
 use crate::config::{BackplaneKind, Config};
@@ -34,8 +34,7 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     // Before anything listens, so that a signal can never kill a hub that has clients.
     let mut signals = Signals::new()?;
     let metrics = Arc::new(Metrics::new(VERSION));
-    let (backplane, from_backplane) = join(config).await?;
-    let hub = Hub::start(options::actors(config), backplane, from_backplane, metrics);
+    let hub = Hub::start(options::actors(config, VERSION), join(config).await?, metrics);
     let server = towncrier_http::bind(options::http(config, VERSION), &hub)?;
     surroundings::tell_limits(config.http.max_connections);
     let address = server.address();
@@ -59,6 +58,7 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
 
     let stop = async {
         drain(&hub, config.shutdown.timeout).await;
+        hub.take_leave().await;
         handle.stop(true).await;
     };
     tokio::select! {
@@ -74,18 +74,19 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The backplane that the configuration wants, and what it tells.
-async fn join(config: &Config) -> Result<(Arc<dyn Backplane>, BackplaneSignals), Box<dyn Error>> {
+/// This node's ends of the hub that the configuration wants.
+async fn join(config: &Config) -> Result<Ends, Box<dyn Error>> {
     Ok(match config.backplane.kind {
         BackplaneKind::Embedded => {
             let clock = Arc::new(options::wall_clock_ms);
             let (backplane, signals) = Embedded::new(options::store(config), options::SIGNAL_BYTES_MAX, clock);
-            (Arc::new(backplane), signals)
+            Ends::alone(Arc::new(backplane), signals)
         }
         BackplaneKind::Redis => {
             tracing::info!(url = %config.redis.url, prefix = config.redis.prefix, "joining the hub in Redis");
             let (backplane, signals) = towncrier_backplane_redis::connect(options::redis(config)).await?;
-            (Arc::new(backplane), signals)
+            let (peers, messages) = backplane.peers();
+            Ends { backplane: Arc::new(backplane), signals, peers: Arc::new(peers), messages }
         }
     })
 }

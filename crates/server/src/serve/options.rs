@@ -72,7 +72,7 @@ pub(super) fn redis(config: &Config) -> towncrier_backplane_redis::Options {
     }
 }
 
-pub(super) fn actors(config: &Config) -> towncrier_actors::Options {
+pub(super) fn actors(config: &Config, version: &str) -> towncrier_actors::Options {
     let slow = |slow| match slow {
         config::Slow::Disconnect => Slow::Disconnect,
         config::Slow::Conflate => Slow::Conflate,
@@ -91,6 +91,7 @@ pub(super) fn actors(config: &Config) -> towncrier_actors::Options {
     let most_events = config.namespaces.iter().filter_map(|namespace| namespace.history_events);
     towncrier_actors::Options {
         node: config.node.id.clone().unwrap_or_else(random_node),
+        version: version.to_owned(),
         heartbeat: session.heartbeat,
         retry: session.retry,
         max_lifetime: session.max_lifetime.unwrap_or_default(),

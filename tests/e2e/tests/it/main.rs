@@ -12,6 +12,7 @@ mod disconnects;
 mod fanout;
 mod http;
 mod limits;
+mod nodes;
 mod payloads;
 mod poll;
 mod process;
