@@ -28,6 +28,7 @@ mod poll;
 mod registry;
 mod rooms;
 mod session;
+mod sharing;
 mod stream;
 
 pub use bridge::Bridge;

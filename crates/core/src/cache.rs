@@ -215,7 +215,8 @@ impl Cache {
     }
 
     /// The events of a topic after an id, at most `limit`, if the cache can tell.
-    fn read(&self, topic: &Topic, after: EventId, limit: usize) -> Option<TopicRead> {
+    #[must_use]
+    pub fn read(&self, topic: &Topic, after: EventId, limit: usize) -> Option<TopicRead> {
         let Some(cached) = self.rings.get(topic) else {
             return self.complete_after(topic).filter(|head| *head <= after).map(|_| TopicRead::default());
         };

@@ -66,8 +66,8 @@ pub struct Metrics {
     pub replays: Counters<ReplaySource>,
     /// Events replayed.
     pub replayed_events: Count,
-    /// Replays put off because too many were running.
-    pub replay_refused: Count,
+    /// Reads of the backplane that had to wait because too many were running.
+    pub replay_waits: Count,
     /// `gap` events sent, by reason.
     pub gaps: Counters<GapReason>,
     /// Events not delivered, by reason.
@@ -147,7 +147,8 @@ impl Metrics {
             dispatches: own.count("dispatches", "Events sent to worker threads"),
             replays: own.counts("replays", "Replays begun, by where the events came from"),
             replayed_events: own.count("replayed_events", "Events replayed"),
-            replay_refused: own.count("replay_refused", "Replays put off because too many were running"),
+            replay_waits: own
+                .count("replay_waits", "Reads of the backplane that had to wait because too many were running"),
             gaps: own.counts("gaps", "Gap events sent, by reason"),
             drops: own.counts("drops", "Events not delivered, by reason"),
             lagging: own.count("lagging", "Sessions disconnected because they lagged"),

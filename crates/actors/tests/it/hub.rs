@@ -37,7 +37,12 @@ pub(crate) fn with_hub(options: Options, test: impl AsyncFnOnce(Hub, Arc<Countin
         };
         let now = || std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_millis() as u64;
         let (embedded, signals) = Embedded::new(store, 64 << 20, Arc::new(now));
-        let backplane = Arc::new(Counting { inner: embedded, reads: AtomicUsize::new(0) });
+        let backplane = Arc::new(Counting {
+            inner: embedded,
+            reads: AtomicUsize::new(0),
+            floors: AtomicUsize::new(0),
+            reading: Default::default(),
+        });
         let metrics = Arc::new(Metrics::new("test"));
         let hub = Hub::start(options, Ends::alone(backplane.clone(), signals), metrics);
         test(hub.clone(), backplane).await;
@@ -164,6 +169,9 @@ pub(crate) async fn eventually<E: Display>(what: &str, mut look: impl FnMut() ->
 pub(crate) struct Counting {
     inner: Embedded,
     pub(crate) reads: AtomicUsize,
+    pub(crate) floors: AtomicUsize,
+    /// How many reads are under way, and were at most.
+    pub(crate) reading: [AtomicUsize; 2],
 }
 
 impl Backplane for Counting {
@@ -190,13 +198,20 @@ impl Backplane for Counting {
     fn read(&self, topic: Topic, after: EventId, limit: usize) -> Answer<'_, Result<TopicRead, BackplaneError>> {
         self.reads.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move {
+            let reading = 1 + self.reading[0].fetch_add(1, Ordering::SeqCst);
+            self.reading[1].fetch_max(reading, Ordering::SeqCst);
             sleep(Duration::from_millis(20)).await;
+            self.reading[0].fetch_sub(1, Ordering::SeqCst);
             self.inner.read(topic, after, limit).await
         })
     }
 
     fn floors(&self) -> Answer<'_, Result<Heads, BackplaneError>> {
-        self.inner.floors()
+        self.floors.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async {
+            sleep(Duration::from_millis(5)).await;
+            self.inner.floors().await
+        })
     }
 
     fn topics(

@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering;
 
 use actix_rt::Arbiter;
 use tokio::sync::oneshot;
-use towncrier_wire::Start;
+use towncrier_actors::messages::AskTopic;
+use towncrier_wire::{Start, Topic};
 
 use crate::hub::{Reader, after, eventually, options, publish, spec, with_hub};
 
@@ -27,6 +28,52 @@ fn many_that_come_back_at_once_read_a_topic_once() {
             reader.await.expect("it got all");
         }
         assert_eq!(backplane.reads.load(Ordering::SeqCst), 1);
+    });
+}
+
+/// Each of thousands has a cursor of its own, on one of many topics, and publishing goes on.
+#[test]
+fn a_storm_of_sessions_costs_the_backplane_few_reads() {
+    const TOPICS: usize = 50;
+    const EVENTS: u32 = 40;
+    const SESSIONS: usize = 5000;
+    with_hub(options(), async |hub, backplane| {
+        let worker = hub.worker();
+        let mut cursors = Vec::new();
+        for number in 0..EVENTS {
+            for topic in 0..TOPICS {
+                publish(&hub, &format!("t/{topic}"), number..number + 1).await;
+            }
+            let newest = hub.bridge().send(AskTopic(Topic::new(&format!("t/{}", TOPICS - 1)).expect("a topic"))).await;
+            cursors.push(newest.expect("asked").expect("answered").expect("known").last_id.to_string());
+        }
+        // Nobody has followed the topics: it all has to be read.
+        let storm: Vec<_> = (0..SESSIONS)
+            .map(|session| {
+                let (worker, number) = (worker.clone(), fastrand::usize(0..cursors.len()));
+                let cursor = cursors[number].clone();
+                actix_rt::spawn(async move {
+                    let topic = format!("t/{}", session % TOPICS);
+                    let mut reader = Reader::open(&worker, spec(&[&topic], after(&cursor))).await;
+                    reader.take(number as u32 + 1..EVENTS + 5).await;
+                })
+            })
+            .collect();
+        for number in EVENTS..EVENTS + 5 {
+            for topic in 0..TOPICS {
+                publish(&hub, &format!("t/{topic}"), number..number + 1).await;
+            }
+        }
+        for session in storm {
+            session.await.expect("it got all");
+        }
+        let [reads, floors] = [&backplane.reads, &backplane.floors].map(|count| count.load(Ordering::SeqCst));
+        let most = backplane.reading[1].load(Ordering::SeqCst);
+        println!("{SESSIONS} sessions: {reads} reads, {most} at a time, {floors} questions for floors");
+        // At worst one for each cursor of a topic; fewer, as who waits finds what others have read.
+        assert!(reads < TOPICS * EVENTS as usize / 2, "{reads} reads");
+        assert!(most <= 16, "{most} at a time");
+        assert!(floors < SESSIONS / 5, "{floors} questions for floors");
     });
 }
 

@@ -55,7 +55,7 @@ fn every_metric_is_exposed_before_anything_has_happened() {
         "towncrier_publish_seconds_sum",
         "towncrier_publishes_total",
         "towncrier_registry_sessions",
-        "towncrier_replay_refused_total",
+        "towncrier_replay_waits_total",
         "towncrier_replayed_events_total",
         "towncrier_replays_total",
         "towncrier_rooms",
