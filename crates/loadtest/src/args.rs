@@ -27,6 +27,8 @@ pub enum Scenario {
     Topics(TopicsArgs),
     /// The hub against the floor server, alternately, on pinned cores
     Compare(CompareArgs),
+    /// A hub of two nodes joined by Redis, publishing on one and reading on the other, against a hub of one node
+    Cluster(ClusterArgs),
     /// Run the floor: a bare epoll server, the least that any hub must do
     Floor(FloorArgs),
 }
@@ -60,6 +62,9 @@ pub struct Traffic {
     /// Bytes of data per event
     #[arg(long, default_value_t = 100, value_parser = size)]
     pub size: usize,
+    /// Publish here, on another node of the same hub, and not to the target; loopback only
+    #[arg(long, value_name = "ADDRESS")]
+    pub publish_target: Option<SocketAddrV4>,
     /// Seconds that are measured
     #[arg(long, default_value = "10", value_parser = seconds)]
     pub seconds: Duration,
@@ -187,6 +192,44 @@ pub struct CompareArgs {
     /// Leave out the sweep over numbers of topics
     #[arg(long)]
     pub skip_topics: bool,
+    /// Also write the result to this file as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// No progress on stderr
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// Options of `cluster`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ClusterArgs {
+    /// The hub's binary, started with `serve`; this one by default
+    #[arg(long, value_name = "PATH")]
+    pub hub: Option<PathBuf>,
+    /// Connections to hold, all on one node
+    #[arg(long, default_value_t = 100, value_parser = count)]
+    pub subscribers: usize,
+    /// Events per second, all published on the other
+    #[arg(long, default_value_t = 100.0, value_parser = rate)]
+    pub rate: f64,
+    /// Bytes of data per event
+    #[arg(long, default_value_t = 100, value_parser = size)]
+    pub size: usize,
+    /// Runs of each hub; the median counts
+    #[arg(long, default_value_t = 3, value_parser = value_parser!(u8).range(1..=20))]
+    pub repeat: u8,
+    /// Seconds measured per run
+    #[arg(long, default_value = "10", value_parser = seconds)]
+    pub seconds: Duration,
+    /// Seconds of load before that
+    #[arg(long, default_value = "2", value_parser = seconds)]
+    pub warmup: Duration,
+    /// Core for the nodes and Redis
+    #[arg(long, default_value_t = 0, value_parser = core)]
+    pub server_core: usize,
+    /// Core for this client
+    #[arg(long, default_value_t = 1, value_parser = core)]
+    pub client_core: usize,
     /// Also write the result to this file as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

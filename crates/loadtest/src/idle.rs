@@ -112,6 +112,7 @@ pub fn idle(args: &IdleArgs) -> Result<IdleReport, Error> {
 /// As many events as asked for, at the rate asked for.
 fn traffic(args: &IdleArgs) -> Traffic {
     Traffic {
+        publish_target: None,
         size: args.size,
         seconds: Duration::from_secs_f64(f64::from(args.events) / args.rate),
         warmup: Duration::ZERO,

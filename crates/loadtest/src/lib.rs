@@ -11,6 +11,7 @@
 
 mod args;
 mod client;
+mod cluster;
 mod compare;
 mod error;
 mod fanout;
@@ -19,14 +20,18 @@ mod idle;
 mod payload;
 mod poll;
 mod report;
+mod server;
 mod stats;
 mod sys;
 mod topics;
 
 use std::process::ExitCode;
 
-pub use args::{Args, CompareArgs, FanoutArgs, FloorArgs, IdleArgs, Scenario, Subject, Target, TopicsArgs, Traffic};
+pub use args::{
+    Args, ClusterArgs, CompareArgs, FanoutArgs, FloorArgs, IdleArgs, Scenario, Subject, Target, TopicsArgs, Traffic,
+};
 pub use client::Faults;
+pub use cluster::{ClusterReport, cluster};
 pub use compare::{CompareReport, Comparison, compare};
 pub use error::Error;
 pub use fanout::{FanoutReport, fanout};
@@ -47,6 +52,7 @@ pub fn run(args: Args) -> Result<ExitCode, Error> {
         Scenario::Idle(args) => report::publish(&idle(&args)?, args.target.json.as_deref()),
         Scenario::Topics(args) => report::publish(&topics(&args)?, args.target.json.as_deref()),
         Scenario::Compare(args) => report::publish(&compare(&args)?, args.json.as_deref()),
+        Scenario::Cluster(args) => report::publish(&cluster(&args)?, args.json.as_deref()),
         Scenario::Floor(args) => floor::serve(&args),
     }
 }

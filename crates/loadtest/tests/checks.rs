@@ -50,6 +50,7 @@ fn small_load(port: u16) -> FanoutArgs {
         },
         traffic: Traffic {
             size: 100,
+            publish_target: None,
             seconds: Duration::from_millis(300),
             warmup: Duration::from_millis(100),
             publishers: 2,

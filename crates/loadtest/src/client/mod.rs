@@ -151,7 +151,9 @@ impl Client {
             Audience::Subscribers => self.topics.clone(),
             Audience::Nobody => self.topics.unheard(),
         };
-        let mut publisher = Publisher::connect(self.target.target, topics, plan, start_ns, &self.poller)?;
+        let publish_target = traffic.publish_target.unwrap_or(self.target.target);
+        sys::require_loopback(publish_target)?;
+        let mut publisher = Publisher::connect(publish_target, topics, plan, start_ns, &self.poller)?;
         let faults_before = self.inbox.faults;
         self.inbox.size = traffic.size;
         self.inbox.measure_from_ns = open_ns;

@@ -3,20 +3,21 @@
 //! Only ratios out of one run mean anything on another machine or another day. Each measurement has a server of its own,
 //! freshly started, so that neither inherits the memory or the sockets of an earlier one.
 
+mod launch;
 mod report;
-mod server;
 
 use std::time::Duration;
 
 pub use report::{CompareReport, Comparison};
 
+use launch::Launch;
 use report::Run;
-use server::{Launch, Server};
 
 use crate::Error;
 use crate::args::{CompareArgs, FanoutArgs, IdleArgs, Target, TopicsArgs, Traffic};
 use crate::fanout::fanout;
 use crate::idle::idle;
+use crate::server::Server;
 use crate::sys::{Pinned, load_average};
 use crate::topics::topics;
 
@@ -96,6 +97,7 @@ fn target(args: &CompareArgs, server: &Server) -> Target {
 fn traffic(args: &CompareArgs, size: usize) -> Traffic {
     Traffic {
         size,
+        publish_target: None,
         seconds: args.seconds,
         warmup: args.warmup,
         publishers: 4,
