@@ -131,9 +131,10 @@ impl Session {
             return;
         }
         if let (Some(opening), Some(id)) = (output.opening, &self.id) {
-            let cursor: &dyn std::fmt::Display = match &opening {
-                Opening::At(cursor) => cursor,
-                Opening::Earliest => &Start::EARLIEST,
+            let cursor: Option<&dyn std::fmt::Display> = match &opening {
+                Opening::At(cursor) => Some(cursor),
+                Opening::Earliest => Some(&Start::EARLIEST),
+                Opening::Unknown => None,
             };
             let options = &self.local.options;
             let resumed = self.handover.as_ref().is_some_and(|handover| handover.resumed());

@@ -40,6 +40,9 @@ pub enum Opening {
     At(Cursor),
     /// That all that is retained comes; the same if it reconnects before the first event.
     Earliest,
+    /// No cursor: it keeps its own, which means nothing, until the gap tells it so. A new one could survive a cut of the
+    /// connection that the gap does not.
+    Unknown,
 }
 
 /// What a step brings to send, in this order.
@@ -208,9 +211,11 @@ impl Handover {
         if !self.opened {
             self.reach(heads);
             self.opened = true;
-            output.opening = Some(Opening::At(self.cursor));
             if self.start == Start::Unknown {
+                output.opening = Some(Opening::Unknown);
                 output.gaps.push(Gap::new(GapReason::UnknownCursor, Vec::new()));
+            } else {
+                output.opening = Some(Opening::At(self.cursor));
             }
             output.cursor = Some(self.cursor);
         }

@@ -126,16 +126,16 @@ impl CloseReason {
     }
 }
 
-/// The first block of a stream.
+/// The first block of a stream. Without a cursor, the client keeps the one that it has.
 #[must_use]
-pub fn connected(cursor: &dyn Display, retry_ms: u64, session: &str, node: &str, resumed: bool) -> Bytes {
+pub fn connected(cursor: Option<&dyn Display>, retry_ms: u64, session: &str, node: &str, resumed: bool) -> Bytes {
     #[derive(Serialize)]
     struct Data<'a> {
         session: &'a str,
         node: &'a str,
         resumed: bool,
     }
-    sse::control("connected", Some(cursor), Some(retry_ms), &json(&Data { session, node, resumed }))
+    sse::control("connected", cursor, Some(retry_ms), &json(&Data { session, node, resumed }))
 }
 
 /// A heartbeat that scripts see.

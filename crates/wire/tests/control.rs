@@ -30,7 +30,7 @@ fn topics(names: impl IntoIterator<Item = impl AsRef<str>>) -> Vec<Topic> {
 fn connected() {
     let data = r#"{"session":"s1","node":"n1","resumed":false}"#;
     check(
-        &control::connected(CURSOR, 2714, "s1", "n1", false),
+        &control::connected(Some(CURSOR), 2714, "s1", "n1", false),
         &format!("retry: 2714\nid: 1795161600123-0\nevent: connected\ndata: {data}\n\n"),
         "connected",
         data,
@@ -38,11 +38,14 @@ fn connected() {
     let cursor = Cursor::everywhere(Partitions::new(2).unwrap(), EventId::new(1_795_161_600_123, 36).unwrap());
     let data = r#"{"session":"s\"\\1\n","node":"é\u0000","resumed":true}"#;
     check(
-        &control::connected(&cursor, 0, "s\"\\1\n", "é\0", true),
+        &control::connected(Some(&cursor), 0, "s\"\\1\n", "é\0", true),
         &format!("retry: 0\nid: 2~mwoov7nf-10~mwoov7nf-10\nevent: connected\ndata: {data}\n\n"),
         "connected",
         data,
     );
+    let data = r#"{"session":"s","node":"n","resumed":false}"#;
+    let keeps = control::connected(None, 5, "s", "n", false);
+    check(&keeps, &format!("retry: 5\nevent: connected\ndata: {data}\n\n"), "connected", data);
 }
 
 #[track_caller]

@@ -101,7 +101,7 @@ fn sent() -> impl Strategy<Value = Sent> {
         }),
         1 => (cursor(), 0..u64::MAX, hostile(), hostile(), any::<bool>()).prop_map(
             |(cursor, retry, session, node, resumed)| Sent {
-                frame: control::connected(&cursor, retry, &session, &node, resumed),
+                frame: control::connected(Some(&cursor), retry, &session, &node, resumed),
                 id: Some(cursor.to_string()),
                 retry: Some(retry),
                 event: Some((

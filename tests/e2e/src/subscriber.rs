@@ -120,7 +120,7 @@ impl Subscribe {
             session: greeting["session"].as_str().expect("session").to_owned(),
             node: greeting["node"].as_str().expect("node").to_owned(),
             resumed: greeting["resumed"].as_bool().expect("resumed"),
-            cursor: event.id().to_owned(),
+            cursor: event.id.clone().unwrap_or_default(),
             stream,
             seen: VecDeque::new(),
         })

@@ -53,6 +53,8 @@ impl Audit {
     /// The client reads a block. `got` is all that it had before, on this connection or on one that this one resumes.
     pub(crate) fn read(&mut self, block: &Block, truth: &Truth, got: &mut HashSet<usize>) {
         let event = block.event.as_deref();
+        // Where a session begins; one whose cursor means nothing begins at the gap that says so.
+        let mut starts = event == Some("connected");
         assert_eq!(self.opened, event != Some("connected"), "the first block opens the stream, and no other");
         match event {
             Some("connected") => self.opened = true,
@@ -60,6 +62,7 @@ impl Audit {
                 let excuse = self.excuses.pop_front().expect("a gap was sent");
                 let data = block.data.as_deref().unwrap_or_default();
                 assert!(data.contains(excuse.reason.as_str()), "{data} for {excuse:?}");
+                starts = excuse.reason == GapReason::UnknownCursor;
                 self.waived.extend(excuse.events);
             }
             Some(other) => panic!("an unknown event {other}"),
@@ -71,7 +74,7 @@ impl Audit {
             }
         }
         if block.id.as_deref() != Some("earliest") {
-            self.reach(block, truth, got);
+            self.reach(block, starts, truth, got);
         }
     }
 
@@ -92,12 +95,11 @@ impl Audit {
     }
 
     /// The client's cursor moves: whatever lies before it will not come any more, and must be there.
-    fn reach(&mut self, block: &Block, truth: &Truth, got: &HashSet<usize>) {
+    fn reach(&mut self, block: &Block, starts: bool, truth: &Truth, got: &HashSet<usize>) {
         if block.id.is_none() {
             return;
         }
         let cursor = self.cursor(block);
-        let starts = block.event.as_deref() == Some("connected");
         for partition in self.partitions.iter().filter(|partition| self.touched[partition.index()]) {
             let index = partition.index();
             let id = cursor.get(partition).expect("an id for each partition that the selectors touch");

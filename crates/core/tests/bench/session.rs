@@ -238,9 +238,10 @@ impl Session {
     fn emit(&mut self, output: Output, page: Option<&Page>, shared: &mut Shared) {
         if let Some(opening) = output.opening {
             self.check_opening(&opening, shared);
-            let cursor: &dyn std::fmt::Display = match &opening {
-                Opening::At(cursor) => cursor,
-                Opening::Earliest => &Start::EARLIEST,
+            let cursor: Option<&dyn std::fmt::Display> = match &opening {
+                Opening::At(cursor) => Some(cursor),
+                Opening::Earliest => Some(&Start::EARLIEST),
+                Opening::Unknown => None,
             };
             self.socket.write(&control::connected(cursor, 1, "s", "n", self.handover.resumed()));
         }
@@ -272,6 +273,9 @@ impl Session {
             let index = partition.index();
             match (opening, self.start) {
                 (Opening::Earliest, start) => assert_eq!(start, Start::Earliest),
+                (Opening::Unknown, start) => {
+                    assert!(start == Start::Unknown || self.ahead, "the cursor {start:?} was good");
+                }
                 (Opening::At(at), Start::After(cursor)) if self.handover.resumed() => {
                     if let Some(wanted) = cursor.get(partition) {
                         assert_eq!(at.get(partition), Some(wanted), "it starts where the client is");
@@ -282,6 +286,9 @@ impl Session {
                 }
                 (Opening::At(at), Start::Last(_)) => {
                     assert!(at.get(partition).is_some_and(|id| id <= heads[index]), "{at:?} is ahead of {heads:?}");
+                }
+                (Opening::At(_), Start::Unknown) => {
+                    panic!("a new cursor before it is told that the old one means nothing")
                 }
                 (Opening::At(at), _) => {
                     let live = at.get(partition).is_some_and(|id| id >= self.came_at[index] && id <= heads[index]);

@@ -163,7 +163,9 @@ fn a_cursor_that_says_nothing_is_a_gap_and_never_an_error() {
     for cursor in nonsense.into_iter().chain(from_the_future) {
         let mut session = hub.subscription(&["news"]).last_event_id(cursor).open();
         assert!(!session.resumed, "{cursor}");
+        assert_eq!(session.cursor, "", "no new cursor before the gap is told");
         session.gap("unknown_cursor");
+        assert_ne!(session.cursor, "");
         hub.publish("news", "live");
         assert_eq!(session.event().data, "live", "{cursor}");
     }
