@@ -34,6 +34,9 @@ const TOPICS_PER_READ: usize = 1000;
 
 type Load = Shared<LocalBoxFuture<'static, Result<Rc<TopicRead>, BackplaneError>>>;
 
+/// Topics that begin with a prefix, and come after a name.
+type PageOf = (String, Option<String>);
+
 /// What is read: a topic, after which id, how many events at most.
 type Asked = (Topic, EventId, usize);
 
@@ -56,8 +59,8 @@ struct Inner {
     loads: RefCell<HashMap<Asked, UnderWay>>,
     reads: Semaphore,
     floors: Rc<Sharing<(), Heads>>,
-    /// Pages of topics, by prefix and the name after which they begin.
-    lists: Rc<Sharing<(String, Option<String>), Rc<Vec<TopicInfo>>>>,
+    /// Pages of topics.
+    lists: Rc<Sharing<PageOf, Rc<Vec<TopicInfo>>>>,
     metrics: Arc<Metrics>,
 }
 

@@ -88,6 +88,7 @@ impl Hub {
             let cache = cache::Options {
                 partitions,
                 topic_events_max: options.cache_topic_events_max,
+                namespaces: options.cache_namespaces.clone(),
                 bytes_max: options.cache_bytes_max,
                 topics_max: options.cache_topics_max,
             };

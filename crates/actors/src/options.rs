@@ -31,6 +31,8 @@ pub struct Options {
     pub cache_bytes_max: usize,
     /// Most events of a topic that are kept for replays.
     pub cache_topic_events_max: usize,
+    /// Topic prefixes with a number of their own; the longest that fits holds.
+    pub cache_namespaces: Vec<(String, usize)>,
     /// Most topics of which events are kept for replays.
     pub cache_topics_max: usize,
     /// How long a topic that nobody on a worker listens to any more is still followed, in case they come back.

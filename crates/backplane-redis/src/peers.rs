@@ -38,6 +38,8 @@ const PING: Duration = Duration::from_secs(2);
 const REOPEN_FIRST: Duration = Duration::from_millis(50);
 const REOPEN_MOST: Duration = Duration::from_secs(1);
 
+type Pinging<'a> = Pin<Box<dyn Future<Output = Result<(), fred::error::Error>> + Send + 'a>>;
+
 /// A node's way to the others. See the module.
 pub struct RedisPeers {
     commands: Arc<Commands>,
@@ -137,7 +139,7 @@ async fn listen_once(
 
     let mut ping = interval(PING);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut pinging: Option<Pin<Box<dyn Future<Output = Result<(), fred::error::Error>> + Send + '_>>> = None;
+    let mut pinging: Option<Pinging<'_>> = None;
     loop {
         tokio::select! {
             taken = intake.take(1) => match taken {

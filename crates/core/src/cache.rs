@@ -23,16 +23,26 @@ use crate::{
 };
 
 /// The bounds of a cache.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// How many partitions the topics are spread over.
     pub partitions: Partitions,
     /// Most events of a topic.
     pub topic_events_max: usize,
+    /// Topic prefixes with a bound of their own; the longest that fits holds.
+    pub namespaces: Vec<(String, usize)>,
     /// Most bytes of all events.
     pub bytes_max: usize,
     /// Most topics with a ring.
     pub topics_max: usize,
+}
+
+impl Options {
+    fn events_max(&self, topic: &Topic) -> usize {
+        let fits = |own: &&(String, usize)| topic.as_str().starts_with(&own.0);
+        let longest = self.namespaces.iter().filter(fits).max_by_key(|(prefix, _)| prefix.len());
+        longest.map_or(self.topic_events_max, |(_, events)| *events)
+    }
 }
 
 /// What a replay needs beyond the cache.
@@ -53,6 +63,8 @@ struct Cached {
     ring: Ring,
     /// The newest id that the backplane said to have lost, when last asked.
     lost: EventId,
+    /// Most events.
+    events_max: usize,
 }
 
 /// See the module.
@@ -131,11 +143,12 @@ impl Cache {
         }
         let cached = self.rings.entry(event.topic().clone()).or_insert_with(|| {
             self.names.insert(event.topic().clone());
-            Cached { ring: Ring::after_floor(event.prev()), lost: EventId::ZERO }
+            let events_max = self.options.events_max(event.topic());
+            Cached { ring: Ring::after_floor(event.prev()), lost: EventId::ZERO, events_max }
         });
         let (events, bytes) = (cached.ring.len(), cached.ring.bytes());
         cached.ring.push(event.clone());
-        if cached.ring.len() > self.options.topic_events_max {
+        if cached.ring.len() > cached.events_max {
             cached.ring.pop();
         }
         self.events = self.events + cached.ring.len() - events;
@@ -149,7 +162,8 @@ impl Cache {
         let Some(head) = self.complete_after(topic) else { return };
         let cached = self.rings.entry(topic.clone()).or_insert_with(|| {
             self.names.insert(topic.clone());
-            Cached { ring: Ring::after_floor(head), lost: EventId::ZERO }
+            let events_max = self.options.events_max(topic);
+            Cached { ring: Ring::after_floor(head), lost: EventId::ZERO, events_max }
         });
         let (events, bytes) = (cached.ring.len(), cached.ring.bytes());
         let newest = cached.ring.floor();

@@ -70,7 +70,14 @@ prop_compose! {
             idempotency_age_ms: 0,
             idempotency_keys_max: 0,
         };
-        (store, cache::Options { partitions, topic_events_max, bytes_max: cache_bytes, topics_max: cache_topics })
+        let cache = cache::Options {
+            partitions,
+            topic_events_max,
+            namespaces: Vec::new(),
+            bytes_max: cache_bytes,
+            topics_max: cache_topics,
+        };
+        (store, cache)
     }
 }
 
@@ -104,7 +111,7 @@ impl Bench {
             partitions,
             heads: store.heads(),
             store,
-            cache: Cache::new(cache),
+            cache: Cache::new(cache.clone()),
             cache_options: cache,
             all: Vec::new(),
             followed: SelectorIndex::default(),
@@ -276,6 +283,7 @@ fn cache(topics_max: usize) -> Cache {
     let mut cache = Cache::new(cache::Options {
         partitions: Partitions::ONE,
         topic_events_max: 10,
+        namespaces: vec![("brief/".into(), 2)],
         bytes_max: usize::MAX,
         topics_max,
     });
@@ -336,9 +344,8 @@ fn what_was_asked_for_once_is_known() {
 
 #[test]
 fn after_a_reset_everything_up_to_the_heads_is_asked_for() {
-    let options =
-        cache::Options { partitions: Partitions::ONE, topic_events_max: 10, bytes_max: usize::MAX, topics_max: 10 };
-    let mut cache = Cache::new(options);
+    let mut cache = cache(10);
+    cache.unfollow(&Selector::new("**").expect("a selector"));
     let id = |seq| EventId::new(1, seq).expect("an id");
     let topic = Topic::new("a").expect("a topic");
     let event = |seq, prev| Arc::new(Event::new(topic.clone(), id(seq), id(prev), None, "x"));
@@ -359,4 +366,16 @@ fn after_a_reset_everything_up_to_the_heads_is_asked_for() {
     assert!(cache.plan(&request(9, 9)).missing.is_empty(), "from there on it is fed again");
     cache.feed(&event(10, 8));
     assert_eq!(cache.plan(&request(9, 10)).known[&topic].events.len(), 1);
+}
+
+#[test]
+fn a_namespace_keeps_as_many_as_it_says() {
+    let mut cache = cache(10);
+    for topic in ["long", "brief/a"] {
+        (1..=5).for_each(|seq| cache.feed(&event(topic, seq, seq - 1)));
+    }
+    assert_eq!(cache.totals().0, 5 + 2);
+    assert!(cache.plan(&after("long", 0)).missing.is_empty());
+    assert!(!cache.plan(&after("brief/a", 2)).missing.is_empty());
+    assert!(cache.plan(&after("brief/a", 3)).missing.is_empty());
 }

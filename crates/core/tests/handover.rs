@@ -86,7 +86,13 @@ prop_compose! {
             idempotency_age_ms: 0,
             idempotency_keys_max: 0,
         };
-        let cache = cache::Options { partitions, topic_events_max, bytes_max: cache_bytes, topics_max: cache_topics };
+        let cache = cache::Options {
+            partitions,
+            topic_events_max,
+            namespaces: Vec::new(),
+            bytes_max: cache_bytes,
+            topics_max: cache_topics,
+        };
         let topics = TOPICS.iter().map(|text| Topic::new(text).expect("a topic")).collect();
         Setup { partitions, workers, store, cache, read_limit, topics, clients }
     }

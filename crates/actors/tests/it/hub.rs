@@ -63,6 +63,7 @@ pub(crate) fn options() -> Options {
         worker_bytes_max: 64 << 20,
         cache_bytes_max: 64 << 20,
         cache_topic_events_max: 100_000,
+        cache_namespaces: Vec::new(),
         cache_topics_max: 100_000,
         linger: Duration::from_secs(10),
         publish_bytes_max: 64 << 20,

@@ -88,7 +88,7 @@ pub(super) fn actors(config: &Config, version: &str) -> towncrier_actors::Option
         };
         (namespace.prefix.clone(), own)
     });
-    let most_events = config.namespaces.iter().filter_map(|namespace| namespace.history_events);
+    let cached = config.namespaces.iter().filter_map(|own| Some((own.prefix.clone(), own.history_events?)));
     towncrier_actors::Options {
         node: config.node.id.clone().unwrap_or_else(random_node),
         version: version.to_owned(),
@@ -99,7 +99,8 @@ pub(super) fn actors(config: &Config, version: &str) -> towncrier_actors::Option
         policies: Policies { fallback, namespaces: namespaces.collect() },
         worker_bytes_max: WORKER_BYTES_MAX,
         cache_bytes_max: config.history.bytes,
-        cache_topic_events_max: most_events.fold(config.history.events, usize::max),
+        cache_topic_events_max: config.history.events,
+        cache_namespaces: cached.collect(),
         cache_topics_max: config.history.topics,
         linger: LINGER,
         publish_bytes_max: config.publish.inflight_bytes,
