@@ -25,6 +25,8 @@ mod routes;
 mod server;
 mod state;
 mod subscribe;
+mod tls;
 
-pub use options::Options;
+pub use options::{Listener, Options, Role};
 pub use server::{Server, ServerError, bind};
+pub use tls::{TlsError, TlsFiles};

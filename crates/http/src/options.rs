@@ -1,12 +1,42 @@
 //! What an operator decides about HTTP.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::TlsFiles;
+
+/// What a listener is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Everything.
+    All,
+    /// Subscribers only: administration has a listener of its own.
+    Public,
+    /// Administration, publishing and metrics.
+    Admin,
+}
+
+/// Where the hub listens, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Where; with a port of 0 the system chooses one.
+    pub address: SocketAddr,
+    /// For what.
+    pub role: Role,
+    /// Whether it speaks TLS, with [`Options::tls`].
+    pub tls: bool,
+    /// If set, only clients with a certificate signed by one of the authorities in this file (PEM) are let in.
+    pub client_ca: Option<PathBuf>,
+}
 
 /// The settings of the HTTP side.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Where to listen.
-    pub listen: SocketAddr,
+    pub listeners: Vec<Listener>,
+    /// The hub's certificate and key.
+    pub tls: Option<TlsFiles>,
+    /// For how long browsers shall use nothing but TLS, once they have; zero does not say so.
+    pub hsts: Duration,
     /// Threads that serve connections.
     pub workers: usize,
     /// Most streams and polls at a time.

@@ -11,7 +11,6 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use actix_web::rt::net::TcpStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Most bytes of one step: about a head of a usual request.
@@ -19,19 +18,19 @@ const STEP_BYTES: usize = 2048;
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Paced {
-    stream: TcpStream,
+pub(crate) struct Paced<S> {
+    stream: S,
     /// The last step was a full one, so there may be more; it has to wait for the next turn.
     pause: bool,
 }
 
-impl Paced {
-    pub(crate) fn new(stream: TcpStream) -> Self {
+impl<S> Paced<S> {
+    pub(crate) fn new(stream: S) -> Self {
         Self { stream, pause: false }
     }
 }
 
-impl AsyncRead for Paced {
+impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if std::mem::take(&mut self.pause) {
             cx.waker().wake_by_ref();
@@ -47,7 +46,7 @@ impl AsyncRead for Paced {
     }
 }
 
-impl AsyncWrite for Paced {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }

@@ -7,28 +7,44 @@ use actix_web::{
     web::{self, ServiceConfig, delete, get, head, post},
 };
 
-use crate::{admin, assets, poll, probes, problem::Problem, publish, state::State, subscribe};
+use crate::{Role, admin, assets, poll, probes, problem::Problem, publish, state::State, subscribe};
 
-/// Adds every route.
-pub(crate) fn configure(config: &mut ServiceConfig) {
-    let resource = |path: &'static str, allow: &'static str| {
-        web::resource(path).default_service(web::to(move || async move { wrong_method(allow) }))
-    };
-    let add = |config: &mut ServiceConfig, resource: Resource| {
-        config.service(resource);
-    };
+/// Adds every route that a listener serves. What it does not serve is not there, rather than forbidden.
+pub(crate) fn configure(config: &mut ServiceConfig, role: Role) {
+    probes_and_pages(config);
+    if role != Role::Admin {
+        subscribing(config);
+    }
+    if role != Role::Public {
+        administration(config);
+    }
+    config.default_service(web::to(|| async { Err::<HttpResponse, _>(Problem::not_found("no such path")) }));
+}
+
+fn add(config: &mut ServiceConfig, resource: Resource) {
+    config.service(resource);
+}
+
+fn resource(path: &str, allow: &'static str) -> Resource {
+    web::resource(path).default_service(web::to(move || async move { wrong_method(allow) }))
+}
+
+fn probes_and_pages(config: &mut ServiceConfig) {
     add(config, resource("/", "GET, HEAD").route(get().to(assets::page)).route(head().to(assets::page)));
     add(config, resource("/assets/{name}", "GET, HEAD").route(get().to(assets::asset)).route(head().to(assets::asset)));
+    add(config, resource("/health", "GET, HEAD").route(get().to(probes::health)).route(head().to(probes::health)));
+    add(config, resource("/ready", "GET, HEAD").route(get().to(probes::ready)).route(head().to(probes::ready)));
+}
+
+fn subscribing(config: &mut ServiceConfig) {
     add(config, resource("/events", "GET").route(get().to(subscribe::events)));
     add(config, resource("/topics/{topic:.*}/events", "GET").route(get().to(subscribe::topic_events)));
     add(config, resource("/poll", "GET").route(get().to(poll::poll)));
-    add(config, resource("/health", "GET, HEAD").route(get().to(probes::health)).route(head().to(probes::health)));
-    add(config, resource("/ready", "GET, HEAD").route(get().to(probes::ready)).route(head().to(probes::ready)));
-    add(config, resource("/metrics", "GET, HEAD").route(get().to(probes::metrics)).route(head().to(probes::metrics)));
+}
 
-    let v1 = |path: &str, allow: &'static str| {
-        web::resource(format!("/admin/v1{path}")).default_service(web::to(move || async move { wrong_method(allow) }))
-    };
+fn administration(config: &mut ServiceConfig) {
+    add(config, resource("/metrics", "GET, HEAD").route(get().to(probes::metrics)).route(head().to(probes::metrics)));
+    let v1 = |path: &str, allow| resource(&format!("/admin/v1{path}"), allow);
     add(config, v1("/publish", "POST").route(post().to(publish::publish)));
     add(config, v1("/publish/batch", "POST").route(post().to(publish::batch)));
     add(config, v1("/broadcast", "POST").route(post().to(admin::direct::to_all)));
@@ -46,7 +62,6 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
     add(config, v1("/users", "GET").route(get().to(admin::sessions::users)));
     add(config, v1("/users/{id}/events", "POST").route(post().to(admin::direct::to_user)));
     add(config, v1("/users/{id}/sessions", "DELETE").route(delete().to(admin::sessions::disconnect_user)));
-    config.default_service(web::to(|| async { Err::<HttpResponse, _>(Problem::not_found("no such path")) }));
 }
 
 fn wrong_method(allow: &'static str) -> HttpResponse {

@@ -8,21 +8,42 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_http::{HttpService, error::DispatchError};
-use actix_server::{Server as Running, ServerHandle};
+use actix_http::{
+    HttpServiceBuilder, Protocol, Request, Response,
+    body::BoxBody,
+    error::DispatchError,
+    h1::{ExpectHandler, UpgradeHandler},
+};
+use actix_server::{GracefulShutdownSignal, Server as Running, ServerHandle};
 use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_web::{
     App, Error,
     body::MessageBody,
     dev::{AppConfig, Service, ServiceResponse},
+    http::header::{self, HeaderValue},
     rt::net::TcpStream,
     web::Data,
 };
-use futures_util::{FutureExt, future::Either};
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use futures_util::{
+    FutureExt,
+    future::{Either, select},
+};
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use towncrier_actors::Hub;
 
-use crate::{Options, admission::Admission, guard, ingest::Bodies, paced::Paced, routes, state::State};
+use crate::{
+    Options,
+    admission::Admission,
+    guard,
+    ingest::Bodies,
+    options::{Listener, Role},
+    paced::Paced,
+    routes,
+    state::State,
+    tls::{self, Certificates, TlsError},
+};
 
 /// How long a connection without a request is kept.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -33,25 +54,44 @@ const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Connections of each worker beyond streams and polls: publishers, administrators, probes, and those to be refused.
 const SPARE_CONNECTIONS: usize = 1024;
 
+/// How long a TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An HTTP/2 connection without a stream is kept for so long; it is also how often one is asked for a sign of life.
+const H2_KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// How much of a request's body an HTTP/2 client may send before it is read, of one stream and of all.
+const H2_STREAM_WINDOW: u32 = 64 * 1024;
+const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+
 /// Why the hub does not listen.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}")]
-pub struct ServerError {
-    address: SocketAddr,
-    source: io::Error,
+pub enum ServerError {
+    /// The address is taken, or not this machine's.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A certificate or key cannot be used.
+    #[error("cannot use TLS: {0}")]
+    Tls(#[from] TlsError),
 }
 
 /// A listening hub.
 pub struct Server {
     running: Running,
-    address: SocketAddr,
+    addresses: Vec<(Listener, SocketAddr)>,
+    certificates: Option<Arc<Certificates>>,
 }
 
 impl Server {
-    /// Where it listens.
+    /// Where it listens, and for what.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn addresses(&self) -> &[(Listener, SocketAddr)] {
+        &self.addresses
     }
 
     /// To stop it with.
@@ -65,68 +105,164 @@ impl Server {
     /// # Errors
     /// If accepting connections fails for good.
     pub async fn run(self) -> io::Result<()> {
-        self.running.await
+        let Self { running, certificates, .. } = self;
+        match certificates {
+            None => running.await,
+            Some(certificates) => match select(Box::pin(running), Box::pin(certificates.watch())).await {
+                Either::Left((ended, _)) => ended,
+                Either::Right(((), running)) => running.await,
+            },
+        }
     }
 }
 
 /// Listens, and serves the hub as soon as [`Server::run`] is polled.
 ///
 /// # Errors
-/// If the address cannot be listened on.
+/// If an address cannot be listened on, or a certificate cannot be used.
 pub fn bind(options: Options, hub: &Hub) -> Result<Server, ServerError> {
     let options = Arc::new(options);
     let metrics = hub.metrics().clone();
-    let admission = Admission::new(options.max_connections, options.max_connections_per_address, metrics);
-    let failed = |source| ServerError { address: options.listen, source };
-    let listener = listen(options.listen, options.backlog).map_err(failed)?;
-    let listen = listener.local_addr().map_err(failed)?;
-    let bodies = Bodies::default();
-    let (hub, settings, started) = (hub.clone(), options.clone(), Instant::now());
-    let builder = actix_server::Server::build()
+    let common = Common {
+        admission: Admission::new(options.max_connections, options.max_connections_per_address, metrics),
+        options: options.clone(),
+        bodies: Bodies::default(),
+        started: Instant::now(),
+        hub: hub.clone(),
+    };
+    let certificates = options.tls.clone().map(Certificates::load).transpose()?;
+    let mut builder = actix_server::Server::build()
         .workers(options.workers)
         .max_concurrent_connections(options.max_connections + SPARE_CONNECTIONS)
         .shutdown_timeout(options.shutdown_timeout.as_secs().max(1))
         .disable_signals();
     let stopping = builder.graceful_shutdown_signal();
-    let worker = move || {
-        let options = settings.clone();
-        let state = State {
-            worker: hub.worker(),
-            admission: admission.clone(),
-            options: options.clone(),
-            bodies: bodies.clone(),
-            started,
+    let mut addresses = Vec::new();
+    for own in &options.listeners {
+        let failed = |source| ServerError::Listen { address: own.address, source };
+        let listener = listen(own.address, options.backlog).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        addresses.push((own.clone(), address));
+        let acceptor = match &certificates {
+            Some(certificates) if own.tls => Some(tls::acceptor(certificates.clone(), own.client_ca.as_deref())?),
+            _ => None,
         };
-        let stopping = stopping.clone();
-        let http = HttpService::build()
-            .graceful_shutdown_signal(move || {
-                let stopping = stopping.clone();
-                async move { stopping.notified().await }
-            })
-            .keep_alive(KEEP_ALIVE)
-            .client_request_timeout(options.request_head_timeout)
-            .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-            // A client that has sent its FIN has closed its `EventSource`: nobody half-closes a stream to go on reading.
-            .h1_allow_half_closed(false)
-            // With slices of the same size in the body, bounds what a connection keeps of a burst.
-            .h1_write_buffer_size(4096)
-            .local_addr(listen)
-            .h1(map_config(app(state).into_factory(), |()| AppConfig::default()));
-        let (timeout, buffer) = (options.tcp_user_timeout, options.send_buffer);
-        fn_service(move |stream: TcpStream| {
-            prepare(&stream, timeout, buffer);
-            let peer = stream.peer_addr().ok();
-            ready(Ok::<_, DispatchError>((Paced::new(stream), peer)))
+        let (common, stopping, role) = (common.clone(), stopping.clone(), own.role);
+        let name = format!("{role:?}").to_lowercase();
+        builder = match acceptor {
+            None => builder.listen(name, listener, move || plain(common.state(role, false), address, stopping.clone())),
+            Some(acceptor) => builder.listen(name, listener, move || {
+                encrypted(common.state(role, true), address, stopping.clone(), acceptor.clone())
+            }),
+        }
+        .map_err(failed)?;
+    }
+    Ok(Server { running: builder.run(), addresses, certificates })
+}
+
+/// What all listeners and workers share.
+#[derive(Clone)]
+struct Common {
+    admission: Arc<Admission>,
+    options: Arc<Options>,
+    bodies: Bodies,
+    started: Instant,
+    hub: Hub,
+}
+
+impl Common {
+    /// The state of one listener on this worker thread.
+    fn state(&self, role: Role, secure: bool) -> State {
+        State {
+            worker: self.hub.worker(),
+            admission: self.admission.clone(),
+            options: self.options.clone(),
+            bodies: self.bodies.clone(),
+            started: self.started,
+            role,
+            secure,
+        }
+    }
+}
+
+/// HTTP/1.1 on a bare connection.
+fn plain(
+    state: State,
+    address: SocketAddr,
+    stopping: GracefulShutdownSignal,
+) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
+    let options = state.options.clone();
+    let http = protocol(&options, address, stopping)
+        .keep_alive(KEEP_ALIVE)
+        .h1(map_config(app(state).into_factory(), |()| AppConfig::default()));
+    fn_service(move |stream: TcpStream| {
+        prepare(&stream, &options);
+        let peer = stream.peer_addr().ok();
+        ready(Ok::<_, DispatchError>((Paced::new(stream), peer)))
+    })
+    .and_then(http)
+}
+
+/// HTTP/2 or HTTP/1.1, as the client likes, behind TLS.
+fn encrypted(
+    state: State,
+    address: SocketAddr,
+    stopping: GracefulShutdownSignal,
+    acceptor: TlsAcceptor,
+) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
+    let options = state.options.clone();
+    let http = protocol(&options, address, stopping)
+        .keep_alive(H2_KEEP_ALIVE)
+        .h2_initial_window_size(H2_STREAM_WINDOW)
+        .h2_initial_connection_window_size(H2_CONNECTION_WINDOW)
+        .secure()
+        .finish(map_config(app(state).into_factory(), |()| AppConfig::default()));
+    fn_service(move |stream: TcpStream| {
+        prepare(&stream, &options);
+        let (acceptor, peer) = (acceptor.clone(), stream.peer_addr().ok());
+        async move {
+            let accepted = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await;
+            let stream = accepted.map_err(|_| io::Error::from(io::ErrorKind::TimedOut)).flatten();
+            let stream = stream.map_err(DispatchError::Io)?;
+            let protocol = match stream.get_ref().1.alpn_protocol() {
+                Some(b"h2") => Protocol::Http2,
+                _ => Protocol::Http1,
+            };
+            Ok::<_, DispatchError>((Paced::new(stream), protocol, peer))
+        }
+    })
+    .and_then(http)
+}
+
+/// What holds for every connection.
+fn protocol<T, S>(
+    options: &Options,
+    address: SocketAddr,
+    stopping: GracefulShutdownSignal,
+) -> HttpServiceBuilder<T, S, ExpectHandler, UpgradeHandler>
+where
+    S: ServiceFactory<Request, Config = ()>,
+    S::Error: Into<Response<BoxBody>> + 'static,
+    S::InitError: std::fmt::Debug,
+    <S::Service as Service<Request>>::Future: 'static,
+{
+    HttpServiceBuilder::default()
+        .graceful_shutdown_signal(move || {
+            let stopping = stopping.clone();
+            async move { stopping.notified().await }
         })
-        .and_then(http)
-    };
-    let builder = builder.listen("hub", listener, worker).map_err(failed)?;
-    Ok(Server { running: builder.run(), address: listen })
+        .client_request_timeout(options.request_head_timeout)
+        .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+        // A client that has sent its FIN has closed its `EventSource`: nobody half-closes a stream to go on reading.
+        .h1_allow_half_closed(false)
+        // With slices of the same size in the body, bounds what a connection keeps of a burst.
+        .h1_write_buffer_size(4096)
+        .local_addr(address)
 }
 
 /// With a port of 0, the system chooses one.
 fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(socket2::Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
@@ -144,7 +280,11 @@ fn app(
         InitError = (),
     >,
 > {
-    let guarded = state.options.guarded;
+    let (guarded, role) = (state.options.guarded, state.role);
+    let hsts = (state.secure && !state.options.hsts.is_zero()).then(|| {
+        let value = format!("max-age={}", state.options.hsts.as_secs());
+        HeaderValue::from_str(&value).unwrap_or_else(|_| unreachable!("a number is a header's value"))
+    });
     App::new()
         .app_data(Data::new(state))
         .wrap_fn(move |request, next| {
@@ -155,13 +295,22 @@ fn app(
                     Either::Right(next.call(request).map(|answer| answer.map(ServiceResponse::map_into_boxed_body)))
                 }
             };
-            answered.map(|answer| answer.inspect(routes::count))
+            let hsts = hsts.clone();
+            answered.map(move |answer| {
+                answer.inspect(routes::count).map(|mut answer| {
+                    if let Some(hsts) = hsts {
+                        answer.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts);
+                    }
+                    answer
+                })
+            })
         })
-        .configure(routes::configure)
+        .configure(move |config| routes::configure(config, role))
 }
 
 /// Bounds what the kernel holds for a client, and for how long it waits for one.
-fn prepare(stream: &TcpStream, user_timeout: Duration, send_buffer: usize) {
+fn prepare(stream: &TcpStream, options: &Options) {
+    let (user_timeout, send_buffer) = (options.tcp_user_timeout, options.send_buffer);
     let socket = SockRef::from(stream);
     let keepalive = TcpKeepalive::new().with_time(user_timeout).with_interval(user_timeout / 4);
     let set = socket

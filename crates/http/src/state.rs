@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use towncrier_actors::{Hub, Worker};
 
-use crate::{Options, admission::Admission, ingest::Bodies};
+use crate::{Options, Role, admission::Admission, ingest::Bodies};
 
 /// Lives on its thread; see [`Worker`].
 pub(crate) struct State {
@@ -13,6 +13,10 @@ pub(crate) struct State {
     pub(crate) options: Arc<Options>,
     pub(crate) bodies: Bodies,
     pub(crate) started: Instant,
+    /// What this listener is for.
+    pub(crate) role: Role,
+    /// Whether it speaks TLS.
+    pub(crate) secure: bool,
 }
 
 impl State {

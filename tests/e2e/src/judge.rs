@@ -23,6 +23,15 @@ fn program(name: &str) -> Command {
     command
 }
 
+/// Starts a judge of its own kind, with arguments of its own.
+#[track_caller]
+#[must_use]
+pub fn judge(name: &str, arguments: &[&str]) -> Lines {
+    let mut command = program(name);
+    command.args(arguments);
+    Lines::start(command, None)
+}
+
 /// A client that prints the events it is given.
 #[derive(Debug)]
 pub struct Judge {

@@ -14,11 +14,13 @@ mod proxy;
 mod redis;
 mod sse;
 mod subscriber;
+mod tls;
 mod wait;
 
 pub use http::{Connection, Head, Response};
 pub use hub::{Builder, Hub};
-pub use judge::{Judge, Page, Row};
+pub use judge::{Judge, Page, Row, judge};
+pub use ports::free as free_address;
 pub use process::{Finished, Lines, Towncrier};
 pub use proxy::Proxy;
 pub use redis::Redis;
@@ -26,6 +28,7 @@ pub use rustix::process::Signal;
 pub use serde_json::{Value, json};
 pub use sse::{End, Event};
 pub use subscriber::{Subscribe, Subscriber};
+pub use tls::{Authority, said};
 pub use wait::{SOON, eventually};
 
 /// Percent-encodes everything that is not unreserved in a URL.

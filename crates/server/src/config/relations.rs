@@ -28,6 +28,7 @@ pub(super) fn check(merged: &Merged, problems: &mut Vec<Problem>) {
         check_at_least(relation, merged, problems);
     }
     check_open(merged, problems);
+    check_needs(merged, problems);
 }
 
 fn check_at_least(relation: &AtLeast, merged: &Merged, problems: &mut Vec<Problem>) {
@@ -61,20 +62,53 @@ fn check_at_least(relation: &AtLeast, merged: &Merged, problems: &mut Vec<Proble
 
 /// A hub that asks nobody who they are serves this machine only, unless it was told otherwise in so many words.
 fn check_open(merged: &Merged, problems: &mut Vec<Problem>) {
-    let (Some((Setting::Address(listen), origin)), Some((Setting::Flag(open_to_network), _)), Some((mode, _))) =
-        (merged.good("http.listen"), merged.good("auth.open_to_network"), merged.good("auth.mode"))
+    let (Some((Setting::Flag(open_to_network), _)), Some((mode, _))) =
+        (merged.good("auth.open_to_network"), merged.good("auth.mode"))
     else {
         return;
     };
-    let open = mode == Setting::Text("open".into());
-    if open && !open_to_network && !listen.ip().is_loopback() {
+    if open_to_network || mode != Setting::Text("open".into()) {
+        return;
+    }
+    for key in ["http.listen", "http.tls_listen", "http.admin_listen"] {
+        let Some((Setting::Address(listen) | Setting::AddressOrNone(Some(listen)), origin)) = merged.good(key) else {
+            continue;
+        };
+        if listen.ip().is_loopback() {
+            continue;
+        }
         problems.push(Problem::new(
-            "http.listen",
+            key,
             origin,
             format!(
                 "{listen} can be reached from the network, and auth.mode = \"open\" asks nobody who they are; \
                  listen on 127.0.0.1, or set auth.open_to_network = true if that is meant"
             ),
         ));
+    }
+}
+
+/// `key` means nothing without `other`.
+const NEEDS: &[(&str, &str)] = &[
+    ("http.tls_listen", "http.tls_cert"),
+    ("http.tls_cert", "http.tls_key"),
+    ("http.tls_key", "http.tls_cert"),
+    ("http.admin_tls", "http.tls_cert"),
+    ("http.admin_tls", "http.admin_listen"),
+    ("http.admin_client_ca", "http.admin_tls"),
+];
+
+fn check_needs(merged: &Merged, problems: &mut Vec<Problem>) {
+    let is_set = |setting: &Setting| match setting {
+        Setting::Flag(flag) => *flag,
+        Setting::AddressOrNone(address) => address.is_some(),
+        Setting::Text(text) => !text.is_empty(),
+        _ => true,
+    };
+    for (key, other) in NEEDS {
+        let (Some((value, origin)), Some((needed, _))) = (merged.good(key), merged.good(other)) else { continue };
+        if is_set(&value) && !is_set(&needed) {
+            problems.push(Problem::new(*key, origin, format!("needs {other}")));
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Every key, once: its name, type, default, bounds and meaning. The typed structs, the reading, the messages and
 //! `configs/default.toml` all come from this list.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use towncrier_telemetry::logging;
 use towncrier_wire::limits;
@@ -120,6 +120,20 @@ settings! {
     "http" http: Http {
         /// Where to listen. Without authentication only a loopback address is allowed: see auth.open_to_network.
         "listen" listen: SocketAddr = "127.0.0.1:8080", Kind::Address;
+        /// Where to listen for TLS, with HTTP/2 for those who speak it; empty is nowhere.
+        "tls_listen" tls_listen: Option<SocketAddr> = "", Kind::AddressOrNone;
+        /// The certificate, and those that lead to its root: a PEM file. A new one is taken up while the hub runs.
+        "tls_cert" tls_cert: Option<PathBuf> = "", Kind::Path;
+        /// The certificate's private key: a PEM file.
+        "tls_key" tls_key: Option<PathBuf> = "", Kind::Path;
+        /// For how long browsers that came by TLS shall use nothing else (HSTS); 0s does not say so.
+        "hsts" hsts: Option<Duration> = "0s", Kind::TimeOrNone(s(1), s(2 * 365 * DAY));
+        /// A listener of its own for administration, publishing and metrics, which the others then do not serve; empty is none.
+        "admin_listen" admin_listen: Option<SocketAddr> = "", Kind::AddressOrNone;
+        /// Whether that listener speaks TLS, with the same certificate.
+        "admin_tls" admin_tls: bool = "false", Kind::Flag;
+        /// Authorities, one of which must have signed the certificate of whoever comes to that listener: a PEM file.
+        "admin_client_ca" admin_client_ca: Option<PathBuf> = "", Kind::Path;
         /// Worker threads; 0 is one for each core.
         "workers" workers: Option<usize> = "0", Kind::Count(0, limits::WORKERS_MAX as u64);
         /// Most connections at once; more are told to come back later.
@@ -288,6 +302,8 @@ from_setting! {
     u32: Setting::Count(number) => u32::try_from(*number).ok();
     Duration: Setting::Time(time) => Some(*time);
     SocketAddr: Setting::Address(address) => Some(*address);
+    Option<SocketAddr>: Setting::AddressOrNone(address) => Some(*address);
+    Option<PathBuf>: Setting::Text(text) => Some((!text.is_empty()).then(|| PathBuf::from(text)));
     String: Setting::Text(text) => Some(text.clone());
     SecretUrl: Setting::Url(url) => Some(url.clone());
     Option<usize>: Setting::Count(number) => usize::try_from(*number).ok().map(|number| (number > 0).then_some(number));

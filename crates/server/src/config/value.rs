@@ -20,6 +20,10 @@ pub(crate) enum Kind {
     TimeOrNone(Duration, Duration),
     /// An IP address and a port.
     Address,
+    /// The same, or nothing.
+    AddressOrNone,
+    /// The path of a file, or nothing.
+    Path,
     /// At most so many of the characters `A-Z a-z 0-9 . _ ~ -`, or nothing.
     Name(usize),
     /// A URL, which may hold a password.
@@ -38,6 +42,7 @@ pub(crate) enum Setting {
     Bytes(u64),
     Time(Duration),
     Address(SocketAddr),
+    AddressOrNone(Option<SocketAddr>),
     Text(String),
     Url(SecretUrl),
 }
@@ -106,6 +111,9 @@ impl Kind {
             Self::Bytes(..) => parse_bytes(text).map(Setting::Bytes),
             Self::Time(..) | Self::TimeOrNone(..) => parse_duration(text).map(Setting::Time),
             Self::Address => text.parse().ok().map(Setting::Address),
+            Self::AddressOrNone if text.is_empty() => Some(Setting::AddressOrNone(None)),
+            Self::AddressOrNone => text.parse().ok().map(|address| Setting::AddressOrNone(Some(address))),
+            Self::Path => (!text.contains(char::is_control)).then(|| Setting::Text(text.to_owned())),
             Self::Name(most) => {
                 (text.len() <= *most && text.bytes().all(is_name_byte)).then(|| Setting::Text(text.to_owned()))
             }
@@ -168,6 +176,8 @@ impl fmt::Display for Kind {
                 write!(f, "a time from {} to {}, or 0s for none", ShowTime(*least), ShowTime(*most))
             }
             Self::Address => f.write_str("an IP address and a port, such as 127.0.0.1:8080"),
+            Self::AddressOrNone => f.write_str("an IP address and a port, such as 127.0.0.1:8443, or nothing"),
+            Self::Path => f.write_str("a path without control characters"),
             Self::Name(most) => write!(f, "at most {most} of the characters A-Z a-z 0-9 . _ ~ -"),
             Self::Url => f.write_str("a URL without spaces, such as redis://127.0.0.1:6379"),
             Self::LogFilter => f.write_str("a level, and levels for single targets: info,towncrier_http=debug"),
@@ -189,7 +199,8 @@ impl fmt::Display for Setting {
             Self::Count(number) => write!(f, "{number}"),
             Self::Bytes(bytes) => write!(f, "\"{}\"", ShowBytes(*bytes)),
             Self::Time(time) => write!(f, "\"{}\"", ShowTime(*time)),
-            Self::Address(address) => write!(f, "\"{address}\""),
+            Self::Address(address) | Self::AddressOrNone(Some(address)) => write!(f, "\"{address}\""),
+            Self::AddressOrNone(None) => f.write_str("\"\""),
             // No kind of text allows a character that TOML would have escaped otherwise than Rust.
             Self::Text(text) => write!(f, "{text:?}"),
             Self::Url(url) => write!(f, "\"{url}\""),

@@ -11,6 +11,7 @@ use tokio::{
 };
 use towncrier_actors::Hub;
 use towncrier_backplane::{Embedded, Ends};
+use towncrier_http::Role;
 use towncrier_telemetry::{Metrics, logging};
 
 use crate::config::{BackplaneKind, Config};
@@ -27,6 +28,9 @@ const DRAIN_LOOK: Duration = Duration::from_millis(20);
 pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     logging::init(config.log.format, &config.log.level)?;
     surroundings::raise_descriptor_limit();
+    // TLS of clients and of Redis use the same, whatever else is linked.
+    let installed = rustls::crypto::ring::default_provider().install_default();
+    installed.map_err(|_| "another provider of cryptography is installed")?;
     actix_rt::System::new().block_on(serve(config))
 }
 
@@ -37,8 +41,14 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     let hub = Hub::start(options::actors(config, VERSION), join(config).await?, metrics);
     let server = towncrier_http::bind(options::http(config, VERSION), &hub)?;
     surroundings::tell_limits(config.http.max_connections);
-    let address = server.address();
-    tracing::info!(%address, node = hub.options().node, version = VERSION, "listening, try http://{address}/");
+    tracing::info!(node = hub.options().node, version = VERSION, "ready");
+    for (listener, address) in server.addresses() {
+        let scheme = if listener.tls { "https" } else { "http" };
+        match listener.role {
+            Role::Admin => tracing::info!(%address, "listening for administration at {scheme}://{address}/admin/v1"),
+            Role::All | Role::Public => tracing::info!(%address, "listening, try {scheme}://{address}/"),
+        }
+    }
 
     let handle = server.handle();
     let mut running = actix_rt::spawn(server.run());

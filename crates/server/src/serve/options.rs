@@ -10,6 +10,7 @@ use towncrier_core::{
     rooms::{Policy, Slow},
     store::{self, Retention},
 };
+use towncrier_http::{Listener, Role, TlsFiles};
 use towncrier_wire::{Partitions, limits::WORKERS_MAX};
 
 use crate::config::{self, Config};
@@ -111,8 +112,20 @@ pub(super) fn actors(config: &Config, version: &str) -> towncrier_actors::Option
 pub(super) fn http(config: &Config, version: &'static str) -> towncrier_http::Options {
     let http = &config.http;
     let cores = || available_parallelism().map_or(1, usize::from);
+    let rest = if http.admin_listen.is_some() { Role::Public } else { Role::All };
+    let mut listeners = vec![Listener { address: http.listen, role: rest, tls: false, client_ca: None }];
+    listeners.extend(http.tls_listen.map(|address| Listener { address, role: rest, tls: true, client_ca: None }));
+    listeners.extend(http.admin_listen.map(|address| Listener {
+        address,
+        role: Role::Admin,
+        tls: http.admin_tls,
+        client_ca: http.admin_client_ca.clone(),
+    }));
+    let tls = http.tls_cert.clone().zip(http.tls_key.clone()).map(|(cert, key)| TlsFiles { cert, key });
     towncrier_http::Options {
-        listen: http.listen,
+        listeners,
+        tls,
+        hsts: http.hsts.unwrap_or_default(),
         workers: http.workers.unwrap_or_else(cores).min(WORKERS_MAX),
         max_connections: http.max_connections,
         max_connections_per_address: http.max_connections_per_address,

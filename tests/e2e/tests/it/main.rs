@@ -23,3 +23,4 @@ mod selectors;
 mod slow;
 mod start;
 mod subscribe;
+mod tls;
