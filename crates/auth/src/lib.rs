@@ -6,15 +6,33 @@
 mod claims;
 mod covering;
 mod json;
+mod jwe;
+mod keys;
 pub mod limits;
+mod minter;
+mod passwords;
+mod provider;
+mod rate;
+mod refused;
 mod rights;
 mod secret;
+mod source;
 mod time;
+mod token;
+mod verifier;
 
 pub use self::{
     claims::{ClaimError, Claims, Problem},
     covering::covers,
+    jwe::{OpenError, SealError, Sealer, SealingKey, SealingKeyError},
+    keys::{Alg, Jwks, JwksError, Key, KeyError, Skipped},
+    minter::{LoginTimes, LoginTimesError, MintError, Minter},
+    passwords::{HashError, PasswordError, PasswordHash, PasswordOptions, Passwords, User, Users, UsersError},
+    rate::{AddressKey, Limiter, Rate, RateError, RetryAfter},
+    refused::Refused,
     rights::{Identity, Login, Rights, Scope},
     secret::Secret,
+    source::{JwksOptions, JwksSource, JwksStatus, SourceError},
     time::UnixTime,
+    verifier::{Demands, Verifier},
 };

@@ -52,6 +52,9 @@ pub const JWKS_BYTES_MAX: usize = 256 * 1024;
 /// Most keys that are taken from one JWKS document.
 pub const JWKS_KEYS_MAX: usize = 32;
 
+/// Most entries of one JWKS document that are looked at.
+pub const JWKS_ENTRIES_MAX: usize = 256;
+
 /// Most requests that wait for one JWKS document at the same time; more are refused at once.
 pub const JWKS_WAITERS_MAX: usize = 1024;
 

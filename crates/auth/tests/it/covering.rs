@@ -21,8 +21,7 @@ fn selectors() -> impl Strategy<Value = Selector> {
 
 fn topics() -> impl Strategy<Value = Topic> {
     let segment = prop::sample::select(vec!["a", "b", "", "c"]);
-    prop::collection::vec(segment, 1..7)
-        .prop_filter_map("no topic", |segments| Topic::new(&segments.join("/")).ok())
+    prop::collection::vec(segment, 1..7).prop_filter_map("no topic", |segments| Topic::new(&segments.join("/")).ok())
 }
 
 /// Topics that fit a selector and as little else as possible: its wildcards become a name that is in no selector, and a
