@@ -2,9 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jsonwebtoken::{Validation, errors::ErrorKind};
-use serde::de::IgnoredAny;
-
 use crate::{
     Claims, Identity, Login, Refused, UnixTime,
     keys::{Alg, Key, KeyError, candidates},
@@ -99,16 +96,20 @@ impl Verifier {
             let none = published.is_some_and(|keys| keys.is_empty());
             return Err(if none { Refused::KeysUnavailable } else { Refused::UnknownKey });
         }
+        let (message, signature) = text.rsplit_once('.').ok_or(Refused::Malformed)?;
         for key in candidates {
-            match jsonwebtoken::decode::<IgnoredAny>(text, key.material(), &only_signature(key)) {
-                Ok(_) => return Ok(()),
-                Err(error) if matches!(error.kind(), ErrorKind::InvalidSignature) => {}
+            // The key's algorithm, which the candidates have in common with the token.
+            let alg = key.alg().of_library();
+            match jsonwebtoken::crypto::verify(signature, message.as_bytes(), key.material(), alg) {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
                 Err(_) => return Err(Refused::Malformed),
             }
         }
         Err(Refused::Signature)
     }
 
+    // jsonwebtoken would check these too, but by a clock of its own, and it takes some malformed claims for absent ones.
     fn check_claims(&self, claims: Claims, now: UnixTime) -> Result<Identity, Refused> {
         let Demands { issuers, audiences, leeway, expiry } = &self.demands;
         let expires_at = claims.expires_at.map(|at| at.plus(*leeway));
@@ -136,15 +137,4 @@ impl Verifier {
         };
         Ok(Identity { user: claims.subject, expires_at, login, rights: claims.rights })
     }
-}
-
-/// jsonwebtoken checks the signature and that the header's algorithm is the key's. The rest is done here, where the clock is an
-/// argument and a claim that is malformed is never taken for an absent one.
-fn only_signature(key: &Key) -> Validation {
-    let mut validation = Validation::new(key.alg().of_library());
-    validation.required_spec_claims.clear();
-    validation.validate_exp = false;
-    validation.validate_nbf = false;
-    validation.validate_aud = false;
-    validation
 }

@@ -10,11 +10,11 @@ use crate::{
     limits::{JWKS_BYTES_MAX, JWKS_ENTRIES_MAX, JWKS_KEYS_MAX},
 };
 
-/// Why a whole document was refused.
+/// Why a whole document was refused. What is said follows on the document's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JwksError {
     /// Longer than its bound.
-    #[error("a JWKS document may have at most {JWKS_BYTES_MAX} bytes")]
+    #[error("is longer than {JWKS_BYTES_MAX} bytes")]
     TooLong,
     /// No `{"keys":[…]}`.
     #[error("is no JWKS document")]

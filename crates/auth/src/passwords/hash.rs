@@ -63,7 +63,7 @@ impl PasswordHash {
         if sane { Ok(Self(Arc::new(hash))) } else { Err(HashError::Parameters) }
     }
 
-    /// Hashes a password with a salt of its own. Blocks for tens of milliseconds.
+    /// Hashes a password, whatever its length, with a salt of its own. Blocks for tens of milliseconds.
     ///
     /// # Errors
     /// If the system has no random numbers or no memory.

@@ -69,15 +69,20 @@ impl Passwords {
         }
     }
 
+    /// Whether a password may become somebody's.
+    ///
+    /// # Errors
+    /// If it is too short or too long.
+    pub fn check_new(password: &Secret) -> Result<(), PasswordError> {
+        if password.len() < PASSWORD_BYTES_MIN { Err(PasswordError::TooShort) } else { check_length(password) }
+    }
+
     /// Hashes a password that is to become somebody's.
     ///
     /// # Errors
     /// If it is too short or too long, or too many are at work.
     pub async fn hash(&self, password: Secret) -> Result<PasswordHash, PasswordError> {
-        if password.len() < PASSWORD_BYTES_MIN {
-            return Err(PasswordError::TooShort);
-        }
-        check_length(&password)?;
+        Self::check_new(&password)?;
         self.run(move || PasswordHash::of(&password)).await?.map_err(|_| PasswordError::Overloaded)
     }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use ureq::{
     Agent,
-    http::{Uri, header::CACHE_CONTROL},
+    http::{StatusCode, Uri, header::CACHE_CONTROL},
     tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem},
 };
 
@@ -39,7 +39,6 @@ impl Fetcher {
             .timeout_connect(Some(options.timeout))
             // A document elsewhere is another URL, and might be one without TLS.
             .max_redirects(0)
-            .max_redirects_will_error(true)
             .max_response_header_size(HEAD_BYTES_MAX)
             .max_idle_connections(0)
             .user_agent("towncrier")
@@ -61,6 +60,9 @@ impl Fetcher {
     /// Reads the document. Blocks, but not longer than the timeout.
     pub(super) fn fetch(&self) -> Result<Fetched, SourceError> {
         let mut response = self.agent.get(&self.url).call().map_err(failed)?;
+        if response.status() != StatusCode::OK {
+            return Err(SourceError::Status(response.status().as_u16()));
+        }
         let cache_control = response.headers().get(CACHE_CONTROL).and_then(|value| value.to_str().ok());
         let max_age = cache_control.and_then(max_age);
         // One byte more than is allowed, so that what is too long is told from what is cut off.

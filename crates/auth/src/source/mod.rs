@@ -39,6 +39,9 @@ pub struct JwksOptions {
     pub refresh_min: Duration,
     /// The longest time that a document may say.
     pub refresh_max: Duration,
+    /// The shortest time between a reading and one that an unknown key asks for. It doubles with each that brings nothing new,
+    /// up to twelve times as long.
+    pub ask_min: Duration,
     /// How long a document is believed beyond that while no other can be read.
     pub stale: Duration,
     /// How long a request waits for a document because its token's key is unknown.
@@ -56,6 +59,7 @@ impl JwksOptions {
             refresh: Duration::from_secs(15 * 60),
             refresh_min: Duration::from_secs(60),
             refresh_max: Duration::from_secs(24 * 3600),
+            ask_min: Duration::from_secs(5),
             stale: Duration::from_secs(24 * 3600),
             wait: Duration::from_secs(3),
         }
@@ -86,8 +90,8 @@ pub enum SourceError {
     /// An answer that is no good.
     #[error("the document {0}")]
     Document(#[from] JwksError),
-    /// The system has no thread left.
-    #[error("the thread could not be started")]
+    /// The system has no thread left, or the thread has died.
+    #[error("there is no thread to read it")]
     Thread,
 }
 
@@ -158,8 +162,8 @@ impl JwksSource {
     /// If the URL, the times or the certificates are no good.
     pub fn start(options: JwksOptions) -> Result<Self, SourceError> {
         let sane = Duration::from_millis(1)..=Duration::from_secs(10 * 365 * 24 * 3600);
-        let JwksOptions { timeout, refresh, refresh_min, refresh_max, stale, wait, .. } = options;
-        if ![timeout, refresh, refresh_min, refresh_max, stale, wait].iter().all(|time| sane.contains(time))
+        let JwksOptions { timeout, refresh, refresh_min, refresh_max, ask_min, stale, wait, .. } = options;
+        if ![timeout, refresh, refresh_min, refresh_max, ask_min, stale, wait].iter().all(|time| sane.contains(time))
             || refresh_min > refresh_max
         {
             return Err(SourceError::Times);
@@ -175,20 +179,26 @@ impl JwksSource {
         Ok(Self { shared, snapshot, waiters: Semaphore::new(JWKS_WAITERS_MAX), wait })
     }
 
-    /// The keys that are known now: none before the first reading, and none when the last one that succeeded is too old.
+    /// The keys that are known now: none before the first reading, none when the last one that succeeded is too old, and none
+    /// if the thread has died, since nobody would notice that they are.
     #[must_use]
     pub fn keys(&self) -> Arc<[Key]> {
-        self.snapshot.borrow().keys.clone()
+        if self.is_dead() { Arc::default() } else { self.snapshot.borrow().keys.clone() }
     }
 
     /// How it is doing.
     #[must_use]
     pub fn status(&self) -> JwksStatus {
-        self.snapshot.borrow().status.clone()
+        let status = self.snapshot.borrow().status.clone();
+        if self.is_dead() { JwksStatus { keys: 0, error: Some(SourceError::Thread), ..status } } else { status }
+    }
+
+    fn is_dead(&self) -> bool {
+        self.snapshot.has_changed().is_err()
     }
 
     pub(crate) fn has_keys(&self) -> bool {
-        !self.snapshot.borrow().keys.is_empty()
+        !self.keys().is_empty()
     }
 
     pub(crate) fn attempts(&self) -> u64 {

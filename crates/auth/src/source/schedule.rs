@@ -8,10 +8,8 @@ use super::JwksOptions;
 const RETRY_MIN: Duration = Duration::from_secs(1);
 /// However many there were.
 const RETRY_MAX: Duration = Duration::from_secs(60);
-/// Between an attempt and one that an unknown key asks for.
-const HOLD_MIN: Duration = Duration::from_secs(5);
-/// However often it was asked in vain.
-const HOLD_MAX: Duration = Duration::from_secs(60);
+/// How many times longer it takes at most until an unknown key may ask again, however often one asked in vain.
+const HOLDS_MAX: u32 = 12;
 
 /// When the next attempt is due by itself, and from when on an unknown key may ask for one.
 #[derive(Debug)]
@@ -35,7 +33,7 @@ pub(super) enum Outcome {
 impl Schedule {
     /// Due at once.
     pub(super) fn new(now: Instant) -> Self {
-        Self { due: now, ask_from: now, hold: HOLD_MIN, retry: RETRY_MIN, good_until: None }
+        Self { due: now, ask_from: now, hold: Duration::ZERO, retry: RETRY_MIN, good_until: None }
     }
 
     /// When to read the document by itself.
@@ -64,8 +62,8 @@ impl Schedule {
                 self.good_until = Some(now + age + options.stale);
                 self.retry = RETRY_MIN;
                 self.hold = match (changed, asked) {
-                    (true, _) => HOLD_MIN,
-                    (false, true) => (self.hold * 2).min(HOLD_MAX),
+                    (true, _) => options.ask_min,
+                    (false, true) => self.hold * 2,
                     (false, false) => self.hold,
                 };
             }
@@ -74,6 +72,7 @@ impl Schedule {
                 self.retry = (self.retry * 2).min(RETRY_MAX);
             }
         }
+        self.hold = self.hold.clamp(options.ask_min, options.ask_min * HOLDS_MAX);
         self.ask_from = now + self.hold;
     }
 }
@@ -136,8 +135,8 @@ mod tests {
         assert!((60..=65).contains(&attempts), "{attempts} in an hour");
         let now = start + Duration::from_secs(3700);
         schedule.note(now, Outcome::Read { changed: true, max_age: None }, true, &options, 0.0);
-        assert!(!schedule.may_ask(now + HOLD_MIN - Duration::from_millis(1)));
-        assert!(schedule.may_ask(now + HOLD_MIN), "keys that did change are a new start");
+        assert!(!schedule.may_ask(now + options.ask_min - Duration::from_millis(1)));
+        assert!(schedule.may_ask(now + options.ask_min), "keys that did change are a new start");
     }
 
     #[test]
