@@ -5,6 +5,7 @@ mod attacks;
 mod claims;
 mod covering;
 mod interop;
+mod judge;
 mod jwks;
 mod openssl;
 mod sealed;

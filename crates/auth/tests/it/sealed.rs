@@ -108,6 +108,7 @@ fn keys_are_checked_and_not_shown() {
 
 /// The browser's own AES-GCM, as a page would use it.
 const WEBCRYPTO: &str = "
+    import { webcrypto as crypto } from 'node:crypto';
     const [sealed, raw] = process.argv.slice(1);
     const decode = (part) => Buffer.from(part, 'base64url');
     const [header, , iv, text, tag] = sealed.split('.');
