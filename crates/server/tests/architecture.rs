@@ -20,6 +20,7 @@ const RULES: &[Rule] = &[
     Rule { name: "backplane", hub: &["wire", "core"], dev: &[] },
     Rule { name: "backplane-redis", hub: &["wire", "core", "backplane"], dev: &[] },
     Rule { name: "telemetry", hub: &[], dev: &[] },
+    Rule { name: "auth", hub: &["wire"], dev: &[] },
     Rule { name: "actors", hub: &["wire", "core", "backplane", "telemetry"], dev: &[] },
     Rule { name: "http", hub: &["wire", "core", "backplane", "actors", "telemetry"], dev: &[] },
     Rule { name: "loadtest", hub: &[], dev: &[] },
@@ -42,6 +43,9 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("clap", &["server", "loadtest"]),
     ("config", &["server"]),
     ("prometheus-client", &["telemetry"]),
+    ("jsonwebtoken", &["auth"]),
+    ("governor", &["auth"]),
+    ("argon2", &["auth"]),
 ];
 
 /// Crates without threads, sockets and clocks, and what they may depend on from elsewhere. A list of what is allowed,
@@ -87,6 +91,8 @@ fn a_wrong_dependency_is_found() {
         ("core", "actors", false, "core -> actors"),
         ("backplane", "http", false, "backplane -> http"),
         ("telemetry", "wire", false, "telemetry -> wire"),
+        ("auth", "http", false, "auth -> http"),
+        ("http", "jsonwebtoken", false, "http -> jsonwebtoken"),
         ("e2e", "core", true, "e2e -> core"),
         ("wire", "tokio", false, "wire -> tokio"),
         ("core", "tokio", true, "core -> tokio"),
