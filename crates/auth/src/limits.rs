@@ -25,6 +25,9 @@ pub const PARTY_BYTES_MAX: usize = 1024;
 /// Largest time in a claim, in seconds since 1970: the end of the year 9999. Milliseconds are beyond it.
 pub const UNIX_TIME_MAX: u64 = 253_402_300_799;
 
+/// Most that clocks may be apart.
+pub const LEEWAY_MAX: Duration = Duration::from_secs(300);
+
 /// Longest key id, in bytes.
 pub const KID_BYTES_MAX: usize = 256;
 

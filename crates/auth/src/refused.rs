@@ -51,3 +51,22 @@ pub enum Refused {
     #[error("the token is for another audience")]
     Audience,
 }
+
+impl Refused {
+    /// One word for counting.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::TooLong | Self::Malformed | Self::TooDeep | Self::Critical => "malformed",
+            Self::Algorithm => "algorithm",
+            Self::UnknownKey => "unknown_key",
+            Self::KeysUnavailable => "keys_unavailable",
+            Self::Signature => "signature",
+            Self::Claim(_) | Self::NoExpiry => "claims",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::Issuer => "issuer",
+            Self::Audience => "audience",
+        }
+    }
+}

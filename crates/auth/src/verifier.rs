@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     Claims, Identity, Login, Refused, UnixTime,
     keys::{Alg, Key, KeyError, candidates},
-    limits::KEYS_MAX,
+    limits::{KEYS_MAX, LEEWAY_MAX},
     provider,
     source::{JwksSource, Renewal},
     token::Token,
@@ -19,7 +19,7 @@ pub struct Demands {
     /// Whom it may be for: `aud` must have one of these. If there are none, a token with `aud` is refused (RFC 7519,
     /// section 4.1.3): it was made for somebody else.
     pub audiences: Vec<String>,
-    /// How far the clocks of the hub and of whoever mints tokens may be apart.
+    /// How far the clocks of the hub and of whoever mints tokens may be apart; at most [`LEEWAY_MAX`] counts.
     pub leeway: Duration,
     /// Whether a token needs `exp`.
     pub expiry: bool,
@@ -49,6 +49,7 @@ impl Verifier {
             return Err(KeyError::TooMany);
         }
         provider::install();
+        let demands = Demands { leeway: demands.leeway.min(LEEWAY_MAX), ..demands };
         Ok(Self { keys, source, demands })
     }
 

@@ -22,11 +22,11 @@ const RULES: &[Rule] = &[
     Rule { name: "telemetry", hub: &[], dev: &[] },
     Rule { name: "auth", hub: &["wire"], dev: &[] },
     Rule { name: "actors", hub: &["wire", "core", "backplane", "telemetry"], dev: &[] },
-    Rule { name: "http", hub: &["wire", "core", "backplane", "actors", "telemetry"], dev: &[] },
+    Rule { name: "http", hub: &["wire", "core", "backplane", "actors", "telemetry", "auth"], dev: &[] },
     Rule { name: "loadtest", hub: &[], dev: &[] },
     Rule {
         name: "server",
-        hub: &["wire", "core", "backplane", "backplane-redis", "actors", "http", "telemetry", "loadtest"],
+        hub: &["wire", "core", "backplane", "backplane-redis", "actors", "http", "telemetry", "auth", "loadtest"],
         dev: &[],
     },
     // It judges the hub from outside: sharing its code would share its mistakes.

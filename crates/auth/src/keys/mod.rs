@@ -133,7 +133,7 @@ impl Key {
             HS256_SECRET_BYTES_MIN..=HS256_SECRET_BYTES_MAX => {}
             _ => return Err(KeyError::SecretTooLong),
         }
-        if secret.expose().starts_with(b"-----BEGIN ") {
+        if secret.expose().trim_ascii_start().starts_with(b"-----BEGIN ") {
             return Err(KeyError::SecretIsPem);
         }
         Self::new(kid, Alg::Hs256, DecodingKey::from_secret(secret.expose()))

@@ -276,8 +276,6 @@ impl Reader {
     }
 
     fn note(&self, result: Result<Fetched, SourceError>, asked: bool) {
-        let now = Instant::now();
-        let mut state = self.shared.lock();
         let mut snapshot = self.publish.borrow().clone();
         snapshot.status.attempts += 1;
         let outcome = match result {
@@ -294,20 +292,26 @@ impl Reader {
                 Outcome::Read { changed, max_age }
             }
             Err(error) => {
-                tracing::warn!(%error, keys = snapshot.keys.len(), "could not read the JWKS URL; keeping the keys that are known");
+                tracing::warn!(%error, keys = snapshot.keys.len(), "could not read the JWKS URL; keeping the known keys");
                 snapshot.status.failures += 1;
                 snapshot.status.error = Some(error);
                 Outcome::Failed
             }
         };
+        let now = Instant::now();
+        let mut state = self.shared.lock();
         state.schedule.note(now, outcome, asked, &self.options, fastrand::f64());
-        if state.schedule.is_stale(now) && !snapshot.keys.is_empty() {
-            tracing::error!("the keys from the JWKS URL are too old to be believed; tokens by them are refused");
+        let given_up = state.schedule.is_stale(now) && !snapshot.keys.is_empty();
+        if given_up {
             snapshot.keys = Arc::default();
         }
         snapshot.status.keys = snapshot.keys.len();
         state.busy = false;
         // While the state is locked, so that whoever asks sees either a reading on its way or what it brought.
         self.publish.send_replace(snapshot);
+        drop(state);
+        if given_up {
+            tracing::error!("the keys from the JWKS URL are too old to be believed; tokens by them are refused");
+        }
     }
 }

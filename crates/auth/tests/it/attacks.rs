@@ -1,5 +1,6 @@
 //! What is sent by those who have no token, or not this one.
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use proptest::prelude::*;
 use ring::{
     rand::SystemRandom,
@@ -178,10 +179,33 @@ fn a_changed_token_is_refused() {
     }
 }
 
+/// The order of P-256.
+fn order() -> Vec<u8> {
+    let order = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
+    (0..32).map(|at| u8::from_str_radix(&order[at * 2..at * 2 + 2], 16).expect("hex")).collect()
+}
+
+/// Whoever has a signature can make a second one, which says the same and nothing else.
+#[test]
+fn a_mirrored_signature_changes_nothing() {
+    let good = mint(openssl::p256(), "e");
+    let (message, signature) = good.rsplit_once('.').expect("three parts");
+    let mut bytes = URL_SAFE_NO_PAD.decode(signature).expect("base64url");
+    let mut borrow = 0;
+    for (digit, of_order) in bytes[32..].iter_mut().zip(order()).rev() {
+        let difference = i32::from(of_order) - i32::from(*digit) - borrow;
+        borrow = i32::from(difference < 0);
+        *digit = difference.rem_euclid(256) as u8;
+    }
+    let mirrored = format!("{message}.{}", b64(bytes));
+    assert_ne!(mirrored, good);
+    assert_eq!(verifier().verify(&mirrored, now()), verifier().verify(&good, now()));
+    assert!(verifier().verify(&mirrored, now()).is_ok());
+}
+
 #[test]
 fn numbers_that_break_ecdsa_are_no_signature() {
-    let order = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
-    let order: Vec<u8> = (0..32).map(|at| u8::from_str_radix(&order[at * 2..at * 2 + 2], 16).expect("hex")).collect();
+    let order = order();
     let (zero, one) = (vec![0; 32], [vec![0; 31], vec![1]].concat());
     let message = format!("{}.{}", b64(r#"{"alg":"ES256","kid":"e"}"#), b64(CLAIMS));
     for (r, s) in [(&zero, &zero), (&zero, &one), (&one, &zero), (&order, &one), (&one, &order), (&order, &order)] {

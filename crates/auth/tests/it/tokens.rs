@@ -115,6 +115,9 @@ fn times_are_kept_to_the_second_with_leeway() {
     ] {
         assert_eq!(verifier.verify(&token, UnixTime::from_secs(at)).err(), expected, "{at}");
     }
+    let endless = self::verifier(Demands { leeway: Duration::MAX, ..Demands::default() });
+    assert_eq!(endless.verify(&token, UnixTime::from_secs(exp + 299)).err(), None);
+    assert_eq!(endless.verify(&token, UnixTime::from_secs(exp + 300)).err(), Some(Refused::Expired));
     let exact = self::verifier(Demands { leeway: Duration::ZERO, ..Demands::default() });
     assert_eq!(exact.verify(&token, UnixTime::from_secs(exp - 1)).err(), None);
     assert_eq!(exact.verify(&token, UnixTime::from_secs(exp)).err(), Some(Refused::Expired));
