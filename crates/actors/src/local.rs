@@ -6,6 +6,7 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::Waker,
+    time::Duration,
 };
 
 use actix::Addr;
@@ -18,7 +19,7 @@ use towncrier_core::{
 use towncrier_telemetry::Metrics;
 use towncrier_wire::{Event, Gap, GapReason, limits::BATCH_BYTES_MAX};
 
-use crate::{Options, Session, messages::SessionKey};
+use crate::{Options, Rooms, Session, messages::SessionKey};
 
 /// One worker's side of the hub.
 pub(crate) struct Local {
@@ -68,7 +69,7 @@ impl Local {
     }
 
     /// Makes room for a session.
-    pub(crate) fn admit(&self, format: Format) -> Rc<Shared> {
+    pub(crate) fn admit(&self, format: Format, expires_in: Option<Duration>) -> Rc<Shared> {
         let generation = self.generation.get().wrapping_add(1);
         self.generation.set(generation);
         let mut sessions = self.sessions.borrow_mut();
@@ -83,6 +84,7 @@ impl Local {
             is_poll: format == Format::Events,
             sent_at: Cell::new(self.tick.get()),
             ends_at: Cell::new(u64::MAX),
+            expires_at: expires_in.map_or(u64::MAX, |time| self.tick.get().saturating_add(Rooms::ticks(time))),
             out: RefCell::new(Out { format, polled: (format == Format::Events).then(Box::default), ..Out::default() }),
         });
         entry.insert(shared.clone());
@@ -117,6 +119,8 @@ pub(crate) struct Shared {
     pub(crate) sent_at: Cell<u64>,
     /// The tick at which its stream is to end.
     pub(crate) ends_at: Cell<u64>,
+    /// The tick at which its token expires.
+    pub(crate) expires_at: u64,
     pub(crate) out: RefCell<Out>,
 }
 

@@ -44,6 +44,8 @@ pub struct SessionSpec {
     pub remote: Option<IpAddr>,
     /// Whether its heartbeats are events that scripts see.
     pub heartbeat_events: bool,
+    /// How long its token is good for, if that is limited: then it ends.
+    pub lifetime: Option<Duration>,
 }
 
 /// See the module. It lives until its stream is dropped or the hub ends it, and takes everything back when it is dropped
@@ -73,7 +75,7 @@ impl Session {
         spec: SessionSpec,
         format: Format,
     ) -> Rc<Shared> {
-        let shared = local.admit(format);
+        let shared = local.admit(format, spec.lifetime);
         let handover = Handover::new(spec.selectors.clone(), spec.start, hub.partitions());
         let session = Self {
             id: (format != Format::Events).then(|| new_id(hub.node())),
@@ -183,6 +185,7 @@ impl Session {
         self.closed = Some(match reason {
             CloseReason::Shutdown => telemetry::CloseReason::Shutdown,
             CloseReason::Slow => telemetry::CloseReason::Slow,
+            CloseReason::TokenExpired => telemetry::CloseReason::TokenExpired,
             CloseReason::MaxLifetime => telemetry::CloseReason::MaxLifetime,
             CloseReason::Disconnected => telemetry::CloseReason::Disconnected,
             CloseReason::Resync => telemetry::CloseReason::Resync,

@@ -26,6 +26,8 @@ macro_rules! assets {
 
 const ASSETS: &[Asset] = assets! {
     "index.html": "text/html; charset=utf-8",
+    "login.html": "text/html; charset=utf-8",
+    "login.js": "text/javascript; charset=utf-8",
     "app.js": "text/javascript; charset=utf-8",
     "fields.js": "text/javascript; charset=utf-8",
     "frame.js": "text/javascript; charset=utf-8",
@@ -43,6 +45,11 @@ const ASSETS: &[Asset] = assets! {
 
 pub(crate) async fn page(request: HttpRequest) -> Result<HttpResponse, Problem> {
     serve("index.html", &request)
+}
+
+/// The page to log in on.
+pub(crate) async fn login(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    serve("login.html", &request)
 }
 
 pub(crate) async fn asset(name: Path<String>, request: HttpRequest) -> Result<HttpResponse, Problem> {

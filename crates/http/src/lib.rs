@@ -6,14 +6,17 @@
 //!
 //! [`SessionStream`]: towncrier_actors::SessionStream
 
+mod access;
 mod admin;
 mod admission;
 mod answer;
 mod assets;
 mod body;
+mod gate;
 mod guard;
 mod ingest;
 mod json;
+mod login;
 mod options;
 mod paced;
 mod poll;
@@ -27,6 +30,8 @@ mod state;
 mod subscribe;
 mod tls;
 
+pub use access::{Auth, Logins, Public, SameSite, Tokens};
+pub use login::Attempts;
 pub use options::{Listener, Options, Role};
 pub use server::{Server, ServerError, bind};
 pub use tls::{TlsError, TlsFiles};

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::TlsFiles;
+use crate::{Auth, TlsFiles};
 
 /// What a listener is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +63,10 @@ pub struct Options {
     pub selectors: usize,
     /// How long connections may take to end after their streams have.
     pub shutdown_timeout: Duration,
+    /// Whom it lets do what.
+    pub auth: Auth,
+    /// Pages of other sites that may change something with their visitors' cookies: `https://example.org`.
+    pub origins: Vec<String>,
     /// Whether only this machine's own names and pages are answered, as befits a hub without authentication.
     pub guarded: bool,
     /// This build's version.

@@ -19,11 +19,12 @@ pub(crate) struct Problem {
     status: StatusCode,
     detail: Cow<'static, str>,
     field: Option<String>,
+    retry_after_s: Option<u64>,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, detail: detail.into(), field: None }
+        Self { status, detail: detail.into(), field: None, retry_after_s: None }
     }
 
     /// A bad value of a field; `what` says what is wrong with it.
@@ -41,6 +42,18 @@ impl Problem {
 
     pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status;
+        self
+    }
+
+    /// Names the field that it is about.
+    pub(crate) fn about(mut self, field: impl Into<String>) -> Self {
+        self.field = Some(field.into());
+        self
+    }
+
+    /// Says when to come back.
+    pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_s = Some(seconds);
         self
     }
 
@@ -98,7 +111,11 @@ impl ResponseError for Problem {
         response.insert_header((header::CACHE_CONTROL, "no-store"));
         match self.status {
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-                response.insert_header((header::RETRY_AFTER, fastrand::u64(RETRY_AFTER_S)));
+                let seconds = self.retry_after_s.unwrap_or_else(|| fastrand::u64(RETRY_AFTER_S));
+                response.insert_header((header::RETRY_AFTER, seconds));
+            }
+            StatusCode::UNAUTHORIZED => {
+                response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
             }
             // What is left of such a body is not worth reading.
             StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT => {

@@ -14,6 +14,7 @@ use towncrier_telemetry::PublishResult;
 use towncrier_wire::{NewEvent, Topic};
 
 use crate::{
+    access::Caller,
     answer,
     ingest::{PublishItem, media_type, read_body, require_json, wrong_type},
     json::check_depth,
@@ -35,7 +36,9 @@ pub(crate) async fn publish(
         require_light(item.events.iter().map(NewEvent::cost).sum(), &state)?;
         Ok(item)
     };
-    let PublishItem { events, many } = item.await.inspect_err(|_: &Problem| refused(&state, 1))?;
+    let caller = Caller::of(&request);
+    let PublishItem { events, many } =
+        item.await.and_then(|item| allowed(item, &caller, &state)).inspect_err(|_| refused(&state, 1))?;
     let topics: Vec<_> = events.iter().map(|event| event.topic.clone()).collect();
     let mut outcomes = store(state.hub(), events).await.into_iter();
     Ok(answer::json(&item_answer(&topics, many, &mut outcomes)?))
@@ -49,7 +52,7 @@ pub(crate) async fn batch(request: HttpRequest, payload: Payload, state: Data<St
     };
     let Batch { events, items } = async {
         let body = read_body(&request, payload, &state).await?;
-        Batch::parse(&split(body.as_str(), lines)?, &state)
+        Batch::parse(&split(body.as_str(), lines)?, &Caller::of(&request), &state)
     }
     .await
     .inspect_err(|_| refused(&state, 1))?;
@@ -76,13 +79,13 @@ struct Batch {
 
 impl Batch {
     /// Stops as soon as the batch is over a bound: a few bytes of topics may make many events.
-    fn parse(items: &[&str], state: &State) -> Result<Self, Problem> {
+    fn parse(items: &[&str], caller: &Caller, state: &State) -> Result<Self, Problem> {
         let max = state.options.batch_events;
         let mut batch = Self { events: Vec::new(), items: Vec::with_capacity(items.len().min(max)) };
         let mut weight = 0;
         for (index, item) in items.iter().enumerate() {
-            let item =
-                PublishItem::parse(item, &state.options).map_err(|problem| problem.within(&format!("[{index}]")));
+            let item = PublishItem::parse(item, &state.options).and_then(|item| allowed(item, caller, state));
+            let item = item.map_err(|problem| problem.within(&format!("[{index}]")));
             let item = item.inspect_err(|_| refused(state, 1)).map(|item| {
                 let topics = item.events.iter().map(|event| event.topic.clone()).collect();
                 weight += item.events.iter().map(NewEvent::cost).sum::<usize>();
@@ -100,6 +103,15 @@ impl Batch {
         }
         Ok(batch)
     }
+}
+
+/// Refuses topics that the caller may not publish to: all of an item, if it is one of several.
+fn allowed(item: PublishItem, caller: &Caller, state: &State) -> Result<PublishItem, Problem> {
+    for (index, event) in item.events.iter().enumerate() {
+        let field = if item.many { format!("topics[{index}]") } else { "topic".to_owned() };
+        caller.may_publish(&event.topic, &field, state)?;
+    }
+    Ok(item)
 }
 
 /// Refuses what would never fit among the publishes under way.

@@ -10,6 +10,9 @@ use crate::problem::Problem;
 pub(crate) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Query<'a> {
+    /// The parameter that may hold a token, on every request.
+    pub(crate) const TOKEN: &'static str = "token";
+
     pub(crate) fn parse(query: &'a str) -> Result<Self, Problem> {
         let mut pairs = Vec::new();
         for part in query.split('&').filter(|part| !part.is_empty()) {
@@ -23,7 +26,7 @@ impl<'a> Query<'a> {
 
     /// Refuses parameters that the endpoint does not know: a misspelled filter must not give everything.
     pub(crate) fn allow(&self, known: &[&str]) -> Result<(), Problem> {
-        match self.0.iter().find(|(name, _)| !known.contains(&name.as_ref())) {
+        match self.0.iter().find(|(name, _)| name != Self::TOKEN && !known.contains(&name.as_ref())) {
             Some((name, _)) => Err(Problem::field(name.as_ref(), "is not a parameter of this request")),
             None => Ok(()),
         }

@@ -3,11 +3,12 @@
 use actix_web::{
     HttpRequest, HttpResponse, Resource,
     dev::ServiceResponse,
+    guard::fn_guard,
     http::{StatusCode, header},
     web::{self, ServiceConfig, delete, get, head, post},
 };
 
-use crate::{Role, admin, assets, poll, probes, problem::Problem, publish, state::State, subscribe};
+use crate::{Role, access, admin, assets, login, poll, probes, problem::Problem, publish, state::State, subscribe};
 
 /// Adds every route that a listener serves. What it does not serve is not there, rather than forbidden.
 pub(crate) fn configure(config: &mut ServiceConfig, role: Role) {
@@ -29,7 +30,16 @@ fn resource(path: &str, allow: &'static str) -> Resource {
     web::resource(path).default_service(web::to(move || async move { wrong_method(allow) }))
 }
 
+/// One whose handler asks who it is.
+fn identified(path: &str, allow: &'static str) -> Resource {
+    resource(path, allow).guard(fn_guard(access::is_identified))
+}
+
 fn probes_and_pages(config: &mut ServiceConfig) {
+    let page = resource("/login", "GET, HEAD, POST").route(get().to(assets::login)).route(head().to(assets::login));
+    add(config, page.route(post().to(login::login)));
+    add(config, resource("/logout", "POST").route(post().to(login::logout)));
+    add(config, identified("/me", "GET").route(get().to(login::whoami)));
     add(config, resource("/", "GET, HEAD").route(get().to(assets::page)).route(head().to(assets::page)));
     add(config, resource("/assets/{name}", "GET, HEAD").route(get().to(assets::asset)).route(head().to(assets::asset)));
     add(config, resource("/health", "GET, HEAD").route(get().to(probes::health)).route(head().to(probes::health)));
@@ -37,16 +47,16 @@ fn probes_and_pages(config: &mut ServiceConfig) {
 }
 
 fn subscribing(config: &mut ServiceConfig) {
-    add(config, resource("/events", "GET").route(get().to(subscribe::events)));
-    add(config, resource("/topics/{topic:.*}/events", "GET").route(get().to(subscribe::topic_events)));
-    add(config, resource("/poll", "GET").route(get().to(poll::poll)));
+    add(config, identified("/events", "GET").route(get().to(subscribe::events)));
+    add(config, identified("/topics/{topic:.*}/events", "GET").route(get().to(subscribe::topic_events)));
+    add(config, identified("/poll", "GET").route(get().to(poll::poll)));
 }
 
 fn administration(config: &mut ServiceConfig) {
     add(config, resource("/metrics", "GET, HEAD").route(get().to(probes::metrics)).route(head().to(probes::metrics)));
-    let v1 = |path: &str, allow| resource(&format!("/admin/v1{path}"), allow);
-    add(config, v1("/publish", "POST").route(post().to(publish::publish)));
-    add(config, v1("/publish/batch", "POST").route(post().to(publish::batch)));
+    add(config, identified("/admin/v1/publish", "POST").route(post().to(publish::publish)));
+    add(config, identified("/admin/v1/publish/batch", "POST").route(post().to(publish::batch)));
+    let v1 = |path: &str, allow| resource(&format!("/admin/v1{path}"), allow).guard(fn_guard(access::is_administrator));
     add(config, v1("/broadcast", "POST").route(post().to(admin::direct::to_all)));
     add(config, v1("/stats", "GET").route(get().to(admin::stats::stats)));
     add(config, v1("/nodes", "GET").route(get().to(admin::stats::nodes)));
@@ -80,8 +90,11 @@ pub(crate) fn count<B>(response: &ServiceResponse<B>) {
 }
 
 fn route(request: &HttpRequest) -> &'static str {
-    const KNOWN: [&str; 23] = [
+    const KNOWN: [&str; 26] = [
         "/",
+        "/login",
+        "/logout",
+        "/me",
         "/assets/{name}",
         "/events",
         "/topics/{topic:.*}/events",

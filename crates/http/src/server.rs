@@ -20,14 +20,11 @@ use actix_web::{
     App, Error,
     body::MessageBody,
     dev::{AppConfig, Service, ServiceResponse},
-    http::header::{self, HeaderValue},
+    middleware::from_fn,
     rt::net::TcpStream,
     web::Data,
 };
-use futures_util::{
-    FutureExt,
-    future::{Either, select},
-};
+use futures_util::future::{Either, select};
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -36,7 +33,7 @@ use towncrier_actors::Hub;
 use crate::{
     Options,
     admission::Admission,
-    guard,
+    gate,
     ingest::Bodies,
     options::{Listener, Role},
     paced::Paced,
@@ -280,31 +277,10 @@ fn app(
         InitError = (),
     >,
 > {
-    let (guarded, role) = (state.options.guarded, state.role);
-    let hsts = (state.secure && !state.options.hsts.is_zero()).then(|| {
-        let value = format!("max-age={}", state.options.hsts.as_secs());
-        HeaderValue::from_str(&value).unwrap_or_else(|_| unreachable!("a number is a header's value"))
-    });
+    let role = state.role;
     App::new()
         .app_data(Data::new(state))
-        .wrap_fn(move |request, next| {
-            let refused = if guarded { guard::check(&request).err() } else { None };
-            let answered = match refused {
-                Some(problem) => Either::Left(ready(Ok(request.error_response(problem).map_into_boxed_body()))),
-                None => {
-                    Either::Right(next.call(request).map(|answer| answer.map(ServiceResponse::map_into_boxed_body)))
-                }
-            };
-            let hsts = hsts.clone();
-            answered.map(move |answer| {
-                answer.inspect(routes::count).map(|mut answer| {
-                    if let Some(hsts) = hsts {
-                        answer.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts);
-                    }
-                    answer
-                })
-            })
-        })
+        .wrap(from_fn(gate::pass))
         .configure(move |config| routes::configure(config, role))
 }
 

@@ -10,6 +10,7 @@ use towncrier_telemetry::RefusedReason;
 use towncrier_wire::{Name, Selectors, SelectorsError, Start, limits::LAST_MAX, sse};
 
 use crate::{
+    access::Caller,
     body::StreamBody,
     problem::Problem,
     query::{Query, decode_path},
@@ -68,14 +69,22 @@ pub(crate) fn spec(request: &HttpRequest, state: &State, topic: Option<&str>) ->
         Some("event") => true,
         Some(_) => return Err(Problem::field("heartbeat", "must be event or comment")),
     };
-    let user =
-        query.get("user").map(|user| Name::new(user).map_err(|error| Problem::field("user", error))).transpose()?;
+    let caller = Caller::of(request);
+    caller.may_subscribe(&selectors, state)?;
+    let claimed = query.get("user").map(|user| Name::new(user).map_err(|error| Problem::field("user", error)));
+    let user = match (&caller, claimed.transpose()?) {
+        (Caller::Anyone, claimed) => claimed,
+        // With tokens, users are who the token says they are.
+        (_, Some(_)) => return Err(Problem::field("user", "is what the token says, and not a parameter")),
+        (caller, None) => caller.user().cloned(),
+    };
     Ok(SessionSpec {
         selectors,
         start: start(request, &query, state)?,
         user,
         remote: request.peer_addr().map(|address| address.ip()),
         heartbeat_events,
+        lifetime: caller.lifetime(),
     })
 }
 
@@ -108,7 +117,7 @@ pub(crate) fn refuse(request: &HttpRequest, state: &State, reason: RefusedReason
     if accepts.into_iter().any(|accept| accept.contains("text/event-stream")) {
         let retry_ms = match reason {
             // Another node has room now.
-            RefusedReason::Draining => state.hub().options().draw_retry_ms(),
+            RefusedReason::Draining | RefusedReason::Unjudged => state.hub().options().draw_retry_ms(),
             _ => fastrand::u64(REFUSED_RETRY_MS / 12..=REFUSED_RETRY_MS),
         };
         return Ok(stream_head().force_close().body(sse::retry(retry_ms)));
@@ -117,5 +126,6 @@ pub(crate) fn refuse(request: &HttpRequest, state: &State, reason: RefusedReason
         RefusedReason::Address => Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many connections from this address"),
         RefusedReason::Total => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many connections"),
         RefusedReason::Draining => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the hub is stopping"),
+        RefusedReason::Unjudged => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "tokens cannot be checked now"),
     })
 }

@@ -58,6 +58,8 @@ label! {
         Slow = "slow",
         /// `session.max_lifetime` has passed.
         MaxLifetime = "max_lifetime",
+        /// The token that it came with has expired.
+        TokenExpired = "token_expired",
         /// An administrator ended it for good.
         Disconnected = "disconnected",
         /// The hub lost track of what the session had and has it resume.
@@ -130,6 +132,40 @@ label! {
         Address = "address",
         /// The hub is stopping.
         Draining = "draining",
+        /// Its token could not be checked, as the keys are away.
+        Unjudged = "unjudged",
+    }
+}
+
+label! {
+    /// What became of a request's token.
+    AuthResult("result") {
+        /// It is valid.
+        Accepted = "accepted",
+        /// There was none.
+        None = "none",
+        /// It is no token, or one that is too long or too deep.
+        Malformed = "malformed",
+        /// Its algorithm is not one of ours.
+        Algorithm = "algorithm",
+        /// Nobody knows its key.
+        UnknownKey = "unknown_key",
+        /// The keys could not be read.
+        KeysUnavailable = "keys_unavailable",
+        /// Somebody else signed it.
+        Signature = "signature",
+        /// Its claims are not what they must be.
+        Claims = "claims",
+        /// It has expired.
+        Expired = "expired",
+        /// It is not valid yet.
+        NotYetValid = "not_yet_valid",
+        /// It is somebody else's.
+        Issuer = "issuer",
+        /// It is for somebody else.
+        Audience = "audience",
+        /// It is valid, and its bearer may not do what was asked.
+        Forbidden = "forbidden",
     }
 }
 

@@ -10,7 +10,10 @@ mod metrics;
 mod process;
 
 pub use self::{
-    label::{Actor, CloseReason, Counters, DropReason, GapReason, Label, PublishResult, RefusedReason, ReplaySource},
+    label::{
+        Actor, AuthResult, CloseReason, Counters, DropReason, GapReason, Label, PublishResult, RefusedReason,
+        ReplaySource,
+    },
     metrics::{CONTENT_TYPE, Count, Gauge, Histogram, Metrics},
     process::{Usage, usage},
 };

@@ -19,8 +19,8 @@ use prometheus_client::{
 
 use crate::{
     label::{
-        Actor, CloseReason, Counters, DropReason, GapReason, Label, PublishResult, RefusedReason, ReplaySource,
-        encode_label,
+        Actor, AuthResult, CloseReason, Counters, DropReason, GapReason, Label, PublishResult, RefusedReason,
+        ReplaySource, encode_label,
     },
     process::Process,
 };
@@ -90,6 +90,12 @@ pub struct Metrics {
     pub history_topics: Gauge,
     /// Connections refused, by reason.
     pub connections_refused: Counters<RefusedReason>,
+    /// Tokens looked at, by what became of them; counted while `auth.mode` is `jwt`.
+    pub auth: Counters<AuthResult>,
+    /// Logins.
+    pub logins: Count,
+    /// Attempts to log in that failed.
+    pub logins_failed: Count,
     /// Long polls answered.
     pub poll_requests: Count,
     /// Sessions that the registry knows.
@@ -160,6 +166,9 @@ impl Metrics {
             history_bytes: own.gauge("history_bytes", "Bytes that the history holds"),
             history_topics: own.gauge("history_topics", "Topics that the history knows"),
             connections_refused: own.counts("connections_refused", "Connections refused, by reason"),
+            auth: own.counts("auth", "Tokens looked at, by what became of them"),
+            logins: own.count("logins", "Logins"),
+            logins_failed: own.count("logins_failed", "Attempts to log in that failed"),
             poll_requests: own.count("poll_requests", "Long polls answered"),
             registry_sessions: own.gauge("registry_sessions", "Sessions that the registry knows"),
             registry_users: own.gauge("registry_users", "Users that have sessions here"),

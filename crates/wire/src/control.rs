@@ -83,6 +83,8 @@ pub enum CloseReason {
     Slow,
     /// The stream reached its age.
     MaxLifetime,
+    /// The token that the session came with has expired.
+    TokenExpired,
     /// An administrator ended it for good.
     Disconnected,
     /// The node lost track of what it had sent; the session resumes from history.
@@ -97,6 +99,7 @@ impl CloseReason {
             Self::Shutdown => "shutdown",
             Self::Slow => "slow",
             Self::MaxLifetime => "max_lifetime",
+            Self::TokenExpired => "token_expired",
             Self::Disconnected => "disconnected",
             Self::Resync => "resync",
         }

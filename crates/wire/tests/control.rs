@@ -113,6 +113,7 @@ fn close() {
         (CloseReason::Shutdown, "shutdown"),
         (CloseReason::Slow, "slow"),
         (CloseReason::MaxLifetime, "max_lifetime"),
+        (CloseReason::TokenExpired, "token_expired"),
         (CloseReason::Resync, "resync"),
     ] {
         assert_eq!((reason.as_str(), reason.reconnect()), (text, true));

@@ -24,15 +24,22 @@ const ATTEMPTS: usize = 5;
 pub struct Builder {
     arguments: &'static [&'static str],
     settings: Vec<(String, String)>,
+    files: Vec<(String, String)>,
 }
 
 impl Default for Builder {
     fn default() -> Self {
-        Self { arguments: &["serve"], settings: Vec::new() }
+        Self { arguments: &["serve"], settings: Vec::new(), files: Vec::new() }
     }
 }
 
 impl Builder {
+    /// Writes a file into the folder that it starts in.
+    pub fn file(mut self, name: &str, text: &str) -> Self {
+        self.files.push((name.to_owned(), text.to_owned()));
+        self
+    }
+
     /// Other arguments than `serve`.
     pub fn arguments(mut self, arguments: &'static [&'static str]) -> Self {
         self.arguments = arguments;
@@ -66,6 +73,7 @@ impl Builder {
         let serve =
             process::Towncrier::new(self.arguments).set("http.listen", &addr.to_string()).set("http.workers", "2");
         let serve = self.settings.iter().fold(serve, |serve, (key, value)| serve.set(key, value));
+        let serve = self.files.iter().fold(serve, |serve, (name, text)| serve.file(name, text));
         let (mut command, folder) = serve.into_parts();
         let log = folder.path().join("log");
         let file = File::create(&log).expect("create the log");
@@ -168,6 +176,13 @@ impl Hub {
     #[must_use]
     pub fn get(&self, target: &str) -> Response {
         http::request(self.addr, "GET", target, &[], b"")
+    }
+
+    /// A request with headers of its own.
+    #[track_caller]
+    #[must_use]
+    pub fn request(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+        http::request(self.addr, method, target, headers, body)
     }
 
     /// DELETE.

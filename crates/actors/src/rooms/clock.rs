@@ -45,6 +45,7 @@ impl Rooms {
             let lifetime = Self::ticks(lifetime);
             shared.ends_at.set(now + lifetime - fastrand::u64(0..=lifetime / 4));
         }
+        shared.ends_at.set(shared.ends_at.get().min(shared.expires_at));
         self.wheel.insert(self.beat_after(now).min(shared.ends_at.get()), shared.key);
     }
 
@@ -56,7 +57,8 @@ impl Rooms {
 
     fn look_after(&mut self, shared: &Shared, now: u64) {
         if now >= shared.ends_at.get() {
-            tell(shared, End(CloseReason::MaxLifetime));
+            let expired = now >= shared.expires_at;
+            tell(shared, End(if expired { CloseReason::TokenExpired } else { CloseReason::MaxLifetime }));
             return;
         }
         let heartbeat = Self::ticks(self.local.options.heartbeat);

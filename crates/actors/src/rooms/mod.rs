@@ -84,7 +84,7 @@ impl Rooms {
         self.local.tick.get() * TICK.as_millis() as u64
     }
 
-    fn ticks(duration: Duration) -> u64 {
+    pub(crate) fn ticks(duration: Duration) -> u64 {
         (duration.as_millis() / TICK.as_millis()).max(1) as u64
     }
 

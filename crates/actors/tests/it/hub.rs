@@ -78,6 +78,7 @@ pub(crate) fn spec(selectors: &[&str], start: Start) -> SessionSpec {
         user: None,
         remote: None,
         heartbeat_events: false,
+        lifetime: None,
     }
 }
 

@@ -138,3 +138,21 @@ fn a_refusal_of_direct_events_is_told_before_the_next() {
         reader.take(5..6).await;
     });
 }
+
+#[test]
+fn a_stream_ends_when_its_token_expires() {
+    let mut options = options();
+    options.max_lifetime = Duration::from_secs(60);
+    with_hub(options, async |hub, _| {
+        let mut short = spec(&["news"], Start::Live);
+        short.lifetime = Some(Duration::from_millis(400));
+        let mut stays = Reader::open(&hub.worker(), spec(&["news"], Start::Live)).await;
+        let mut ends = Reader::open(&hub.worker(), short).await;
+        publish(&hub, "news", 0..1).await;
+        ends.take(0..1).await;
+        let close = ends.next().await.expect("a close");
+        assert_eq!(close.data, r#"{"reason":"token_expired","reconnect":true}"#);
+        assert_eq!(ends.next().await, None);
+        stays.take(0..1).await;
+    });
+}

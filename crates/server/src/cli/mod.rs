@@ -2,10 +2,12 @@
 
 mod backoff;
 mod check_config;
+mod hash_password;
 mod hub;
 mod publish;
 mod signals;
 mod subscribe;
+mod token;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
@@ -33,6 +35,10 @@ enum Command {
     Publish(publish::PublishArgs),
     /// Print events as they come, and go on after interruptions.
     Subscribe(subscribe::SubscribeArgs),
+    /// Make a token, for trying things out.
+    Token(token::TokenArgs),
+    /// Read a password, and print its hash for the configuration.
+    HashPassword,
     /// Measure a hub on this machine, and check every delivery.
     Loadtest(towncrier_loadtest::Args),
 }
@@ -57,6 +63,8 @@ pub(crate) fn main() -> ExitCode {
         Command::CheckConfig(args) => check_config::run(&args),
         Command::Publish(args) => exit(publish::run(args)),
         Command::Subscribe(args) => exit(subscribe::run(args)),
+        Command::Token(args) => exit(token::run(&args)),
+        Command::HashPassword => exit(hash_password::run()),
         Command::Loadtest(args) => towncrier_loadtest::run(args).unwrap_or_else(|error| exit(Err(error))),
     }
 }

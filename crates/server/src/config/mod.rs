@@ -13,6 +13,7 @@ mod problem;
 mod relations;
 mod settings;
 mod source;
+mod users;
 mod value;
 
 #[cfg(test)]
@@ -25,7 +26,7 @@ use config::ValueKind;
 pub(crate) use self::{
     defaults::default_toml,
     problem::Problems,
-    settings::{BackplaneKind, Config, Slow},
+    settings::{AuthMode, BackplaneKind, Config, CookieSecure, SameSite, Slow, Subscribing},
     value::parse_duration,
 };
 use self::{
@@ -33,6 +34,7 @@ use self::{
     problem::Problem,
     settings::{Key, keys},
     source::{FileText, Layer},
+    users::ConfiguredUser,
     value::Setting,
 };
 
@@ -96,6 +98,7 @@ fn in_order(problems: &mut Vec<Problem>, read: impl FnOnce(&mut Vec<Problem>) ->
 struct Merged {
     values: config::Config,
     namespaces: Option<(String, Vec<Namespace>)>,
+    users: Option<(String, Vec<ConfiguredUser>)>,
     /// Keys with a bad value in some layer.
     bad: BTreeSet<String>,
 }
@@ -103,6 +106,7 @@ struct Merged {
 impl Merged {
     fn new(layers: Vec<Layer>, bad: BTreeSet<String>) -> Self {
         let namespaces = layers.iter().rev().find_map(|layer| layer.namespaces.clone());
+        let users = layers.iter().rev().find_map(|layer| layer.users.clone());
         let mut builder = config::Config::builder();
         for key in keys() {
             builder = builder.set_default(key.name, key.default).expect("a key's name is a path");
@@ -110,7 +114,7 @@ impl Merged {
         for layer in layers {
             builder = builder.add_source(layer);
         }
-        Self { values: builder.build().expect("layers hold known keys only"), namespaces, bad }
+        Self { values: builder.build().expect("layers hold known keys only"), namespaces, users, bad }
     }
 
     fn get(&self, key: &Key) -> (Setting, String) {
@@ -154,6 +158,8 @@ impl Merged {
 
     fn into_config(self) -> Config {
         let read = |name: &str| self.get(settings::key(name).expect("a field's key is in the list")).0;
-        Config::from_settings(read, self.namespaces.as_ref().map(|(_, list)| list.clone()).unwrap_or_default())
+        let namespaces = self.namespaces.as_ref().map(|(_, list)| list.clone()).unwrap_or_default();
+        let users = self.users.as_ref().map(|(_, list)| list.clone()).unwrap_or_default();
+        Config::from_settings(read, namespaces, users)
     }
 }

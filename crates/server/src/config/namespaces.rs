@@ -7,7 +7,7 @@ use towncrier_wire::limits;
 
 use super::{
     problem::{Problem, unknown},
-    settings::{self, FromSetting, Slow, keys},
+    settings::{self, FromSetting, Slow, Subscribing, keys},
     source::flatten,
     value::{Setting, describe},
 };
@@ -19,11 +19,12 @@ const PREFIX: &str = "prefix";
 const EVENTS: &str = "history.events";
 const AGE: &str = "history.age";
 const SLOW: &str = "session.slow";
+const SUBSCRIBE: &str = "auth.subscribe";
 /// The one option that has a relation to another key.
 pub(crate) const OUTBOX_BYTES: &str = "session.outbox_bytes";
 
 /// What a namespace may say.
-const KEYS: [&str; 5] = [PREFIX, EVENTS, AGE, SLOW, OUTBOX_BYTES];
+const KEYS: [&str; 6] = [PREFIX, EVENTS, AGE, SLOW, OUTBOX_BYTES, SUBSCRIBE];
 
 /// Most namespaces of one hub: each event is compared with them.
 const NAMESPACES_MAX: usize = 1000;
@@ -41,6 +42,8 @@ pub(crate) struct Namespace {
     pub(crate) slow: Option<Slow>,
     /// In place of `session.outbox_bytes`, in bytes.
     pub(crate) outbox_bytes: Option<usize>,
+    /// In place of `auth.subscribe`.
+    pub(crate) subscribe: Option<Subscribing>,
 }
 
 impl Namespace {
@@ -50,11 +53,16 @@ impl Namespace {
             Slow::Disconnect => "disconnect",
             Slow::Conflate => "conflate",
         };
+        let subscribe = |who| match who {
+            Subscribing::Token => "token",
+            Subscribing::Public => "public",
+        };
         let options = [
             (PREFIX, Some(Setting::Text(self.prefix.clone()))),
             (EVENTS, self.history_events.map(|events| Setting::Count(events as u64))),
             (AGE, self.history_age.map(Setting::Time)),
             (SLOW, self.slow.map(|policy| Setting::Text(slow(policy).into()))),
+            (SUBSCRIBE, self.subscribe.map(|who| Setting::Text(subscribe(who).into()))),
             (OUTBOX_BYTES, self.outbox_bytes.map(|bytes| Setting::Bytes(bytes as u64))),
         ];
         options.into_iter().filter_map(|(name, setting)| Some((name, setting?.to_string()))).collect()
@@ -124,6 +132,7 @@ fn set(namespace: &mut Namespace, name: &str, setting: &Setting) {
         EVENTS => namespace.history_events = usize::from_setting(setting),
         AGE => namespace.history_age = Duration::from_setting(setting),
         SLOW => namespace.slow = Slow::from_setting(setting),
+        SUBSCRIBE => namespace.subscribe = Subscribing::from_setting(setting),
         OUTBOX_BYTES => namespace.outbox_bytes = usize::from_setting(setting),
         other => unreachable!("{other} is not an option of a namespace"),
     }

@@ -29,6 +29,7 @@ pub(super) fn check(merged: &Merged, problems: &mut Vec<Problem>) {
     }
     check_open(merged, problems);
     check_needs(merged, problems);
+    check_keys(merged, problems);
 }
 
 fn check_at_least(relation: &AtLeast, merged: &Merged, problems: &mut Vec<Problem>) {
@@ -85,6 +86,34 @@ fn check_open(merged: &Merged, problems: &mut Vec<Problem>) {
                  listen on 127.0.0.1, or set auth.open_to_network = true if that is meant"
             ),
         ));
+    }
+}
+
+/// Tokens can be checked only with a key, and logins need one that signs.
+fn check_keys(merged: &Merged, problems: &mut Vec<Problem>) {
+    const SECRETS: [&str; 2] = ["auth.hs256_secret", "auth.hs256_secret_file"];
+    const PUBLIC: [&str; 2] = ["auth.public_key", "auth.jwks_url"];
+    let Some((mode, origin)) = merged.good("auth.mode") else { return };
+    let is_set = |key: &&str| match merged.good(key) {
+        Some((Setting::Secret(secret), _)) => !secret.is_empty(),
+        Some((Setting::Text(text), _)) => !text.is_empty(),
+        // One that is wrong is meant to be there.
+        _ => true,
+    };
+    let tokens = mode == Setting::Text("jwt".into());
+    if tokens && !SECRETS.iter().chain(&PUBLIC).any(|key| is_set(key)) {
+        let text = "\"jwt\" needs a key: auth.hs256_secret, auth.hs256_secret_file, auth.public_key or auth.jwks_url";
+        problems.push(Problem::new("auth.mode", origin, text));
+    }
+    if SECRETS.iter().all(|key| is_set(key)) {
+        problems.push(Problem::new(SECRETS[1], "", format!("is set beside {}: only one can be", SECRETS[0])));
+    }
+    if let Some((origin, users)) = &merged.users
+        && !users.is_empty()
+        && (!tokens || !SECRETS.iter().any(|key| is_set(key)))
+    {
+        let text = "need auth.mode = \"jwt\" and auth.hs256_secret, with which their logins are signed";
+        problems.push(Problem::new("auth.users", origin, text));
     }
 }
 

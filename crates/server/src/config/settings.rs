@@ -8,7 +8,8 @@ use towncrier_wire::limits;
 
 use super::{
     namespaces::Namespace,
-    value::{Kind, SecretUrl, Setting},
+    users::ConfiguredUser,
+    value::{Kind, SecretText, SecretUrl, Setting},
 };
 
 /// One key.
@@ -73,6 +74,8 @@ macro_rules! settings {
             $($(#[doc = $section_doc])+ pub(crate) $section: $Section,)+
             /// Topic prefixes with options of their own.
             pub(crate) namespaces: Vec<Namespace>,
+            /// Who may log in.
+            pub(crate) users: Vec<ConfiguredUser>,
         }
 
         $(
@@ -88,12 +91,14 @@ macro_rules! settings {
             pub(crate) fn from_settings(
                 read: impl Fn(&'static str) -> Setting,
                 namespaces: Vec<Namespace>,
+                users: Vec<ConfiguredUser>,
             ) -> Self {
                 Self {
                     $($section: $Section {
                         $($field: typed(concat!($path, ".", $key), &read),)+
                     },)+
                     namespaces,
+                    users,
                 }
             }
         }
@@ -228,10 +233,44 @@ settings! {
     }
     /// Who may do what.
     "auth" auth: Auth {
-        /// "open" asks nobody who they are.
-        "mode" mode: AuthMode = "open", Kind::Choice(&["open"], &["jwt"]);
+        /// "open" asks nobody who they are; "jwt" lets those in who bring a token, and only to what the token says.
+        "mode" mode: AuthMode = "open", Kind::Choice(&["open", "jwt"], &[]);
         /// Whether a hub that asks nobody may listen on an address that is not loopback.
         "open_to_network" open_to_network: bool = "false", Kind::Flag;
+        /// Whether topics may be subscribed to by "public", or need a "token". Publishing always needs one.
+        "subscribe" subscribe: Subscribing = "token", Kind::Choice(&["token", "public"], &[]);
+        /// Whether /metrics needs a "token" with admin:read, or is "public".
+        "metrics" metrics: Subscribing = "token", Kind::Choice(&["token", "public"], &[]);
+        /// The secret of HS256 tokens, at least 32 bytes. Logins are signed with it.
+        "hs256_secret" hs256_secret: SecretText = "", Kind::Secret;
+        /// The same in a file, whose last line end does not count.
+        "hs256_secret_file" hs256_secret_file: Option<PathBuf> = "", Kind::Path;
+        /// The secret before this one: tokens that were signed with it are still taken.
+        "hs256_old_secret" hs256_old_secret: SecretText = "", Kind::Secret;
+        /// Public keys of RS256, ES256 and EdDSA tokens: a PEM file, which may have several.
+        "public_key" public_key: Option<PathBuf> = "", Kind::Path;
+        /// A JWKS with such keys: an https:// URL. It is read again from time to time, and when a key is unknown.
+        "jwks_url" jwks_url: Option<String> = "", Kind::Text(2048);
+        /// Who may have made tokens (their claim iss); none is anybody who has the key.
+        "issuers" issuers: Vec<String> = "", Kind::List;
+        /// Whom tokens may be for (their claim aud); with none, only those for nobody in particular.
+        "audiences" audiences: Vec<String> = "", Kind::List;
+        /// How far clocks may be apart.
+        "leeway" leeway: Duration = "10s", Kind::Time(ms(0), s(10 * MINUTE));
+        /// Whether a token must say when it expires.
+        "require_expiry" require_expiry: bool = "true", Kind::Flag;
+        /// The cookie that may hold a token.
+        "cookie" cookie: String = "towncrier_token", Kind::Name(64);
+        /// Whether that cookie is for TLS only: "auto" is where the hub itself speaks TLS, "always" for one behind a proxy that does.
+        "cookie_secure" cookie_secure: CookieSecure = "auto", Kind::Choice(&["auto", "always"], &[]);
+        /// Which other sites' requests bring it: "strict", "lax" (links) or "none" (all, by TLS only).
+        "cookie_same_site" cookie_same_site: SameSite = "lax", Kind::Choice(&["strict", "lax", "none"], &[]);
+        /// For how long the token of a login is good; it is renewed while it is used.
+        "login_lifetime" login_lifetime: Duration = "1h", Kind::Time(s(MINUTE), s(365 * DAY));
+        /// After so long the password is asked for again.
+        "login_max_lifetime" login_max_lifetime: Duration = "12h", Kind::Time(s(MINUTE), s(365 * DAY));
+        /// How often one may try to log in to an account in a minute; four times as often from an address.
+        "login_attempts" login_attempts: u32 = "5", Kind::Count(1, 10_000);
     }
     /// The log, on standard error.
     "log" log: Log {
@@ -270,6 +309,37 @@ pub(crate) enum Slow {
 pub(crate) enum AuthMode {
     /// Not at all.
     Open,
+    /// By a token.
+    Jwt,
+}
+
+/// Who may have something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subscribing {
+    /// Who brings a token that says so.
+    Token,
+    /// Anybody.
+    Public,
+}
+
+/// When the cookie is for TLS only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CookieSecure {
+    /// Where the hub itself speaks TLS.
+    Auto,
+    /// Everywhere.
+    Always,
+}
+
+/// Which other sites' requests bring the cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SameSite {
+    /// None.
+    Strict,
+    /// Links.
+    Lax,
+    /// All.
+    None,
 }
 
 /// A type that a field of the configuration may have.
@@ -306,6 +376,8 @@ from_setting! {
     Option<PathBuf>: Setting::Text(text) => Some((!text.is_empty()).then(|| PathBuf::from(text)));
     String: Setting::Text(text) => Some(text.clone());
     SecretUrl: Setting::Url(url) => Some(url.clone());
+    SecretText: Setting::Secret(secret) => Some(secret.clone());
+    Vec<String>: Setting::List(items) => Some(items.clone());
     Option<usize>: Setting::Count(number) => usize::try_from(*number).ok().map(|number| (number > 0).then_some(number));
     Option<Duration>: Setting::Time(time) => Some((!time.is_zero()).then_some(*time));
     Option<String>: Setting::Text(text) => Some((!text.is_empty()).then(|| text.clone()));
@@ -328,6 +400,9 @@ macro_rules! from_word {
 from_word! {
     BackplaneKind { "embedded" => Self::Embedded, "redis" => Self::Redis, }
     Slow { "disconnect" => Self::Disconnect, "conflate" => Self::Conflate, }
-    AuthMode { "open" => Self::Open, }
+    AuthMode { "open" => Self::Open, "jwt" => Self::Jwt, }
+    Subscribing { "token" => Self::Token, "public" => Self::Public, }
+    CookieSecure { "auto" => Self::Auto, "always" => Self::Always, }
+    SameSite { "strict" => Self::Strict, "lax" => Self::Lax, "none" => Self::None, }
     logging::Format { "auto" => Self::Auto, "human" => Self::Human, "json" => Self::Json, }
 }

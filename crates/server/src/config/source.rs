@@ -14,6 +14,7 @@ use super::{
     namespaces::{self, Namespace},
     problem::{Problem, unknown},
     settings::{self, keys},
+    users::{self, ConfiguredUser},
 };
 
 /// The file that is read where no other is named, if it is there.
@@ -52,6 +53,8 @@ pub(crate) struct Layer {
     values: BTreeMap<String, Value>,
     /// The namespaces and the file they are from, if the layer has any.
     pub(crate) namespaces: Option<(String, Vec<Namespace>)>,
+    /// The users and the file they are from, if the layer has any.
+    pub(crate) users: Option<(String, Vec<ConfiguredUser>)>,
 }
 
 impl Source for Layer {
@@ -77,6 +80,11 @@ impl Layer {
         };
         if let Some(value) = table.remove(namespaces::KEY) {
             layer.namespaces = Some((file.name.clone(), namespaces::read(&value.kind, &file.name, problems)));
+        }
+        if let Some(Value { kind: ValueKind::Table(auth), .. }) = table.get_mut(users::SECTION)
+            && let Some(value) = auth.remove(users::LIST)
+        {
+            layer.users = Some((file.name.clone(), users::read(&value.kind, &file.name, problems)));
         }
         let known: Vec<&str> = keys().map(|key| key.name).collect();
         let unknown_key = |name: &str| unknown("key", name, known.iter().copied().chain([namespaces::KEY]));

@@ -26,8 +26,14 @@ pub(crate) enum Kind {
     Path,
     /// At most so many of the characters `A-Z a-z 0-9 . _ ~ -`, or nothing.
     Name(usize),
+    /// At most so many bytes without control characters, or nothing.
+    Text(usize),
     /// A URL, which may hold a password.
     Url,
+    /// Text that nobody may see, or nothing.
+    Secret,
+    /// Short texts: an array of strings, or text with commas between.
+    List,
     /// A filter for logs.
     LogFilter,
     /// One of some words; the second list holds words that other builds know.
@@ -45,6 +51,30 @@ pub(crate) enum Setting {
     AddressOrNone(Option<SocketAddr>),
     Text(String),
     Url(SecretUrl),
+    Secret(SecretText),
+    List(Vec<String>),
+}
+
+/// Text that is not shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct SecretText(String);
+
+impl SecretText {
+    /// All of it.
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether there is any.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_empty() { "" } else { "***" })
+    }
 }
 
 /// A URL that shows its scheme and host, and not who logs in there.
@@ -94,7 +124,15 @@ impl Kind {
                 self.bounded(setting, number)
             }
             (Self::Flag | Self::Count(..), ValueKind::String(text)) => Err(self.must_be(format_args!("{text:?}"))),
+            (Self::List, ValueKind::Array(items)) => {
+                let text = |item: &config::Value| match &item.kind {
+                    ValueKind::String(text) if is_list_item(text) => Ok(text.clone()),
+                    other => Err(self.must_be(describe(other))),
+                };
+                items.iter().map(text).collect::<Result<_, _>>().map(Setting::List)
+            }
             (_, ValueKind::String(text)) => self.read_text(text),
+            (Self::Secret, _) => Err(self.must_be("what is given")),
             (_, other) => Err(self.must_be(describe(other))),
         }
     }
@@ -117,10 +155,24 @@ impl Kind {
             Self::Name(most) => {
                 (text.len() <= *most && text.bytes().all(is_name_byte)).then(|| Setting::Text(text.to_owned()))
             }
+            Self::Text(most) => {
+                let sound = text.len() <= *most && !text.contains(char::is_control);
+                sound.then(|| Setting::Text(text.to_owned()))
+            }
             Self::Url => {
                 // Not shown: the password may be where it is wrong.
                 let url = SecretUrl::parse(text).map(Setting::Url);
                 return url.ok_or_else(|| self.must_be("what is given"));
+            }
+            // Not shown, whatever is wrong with it.
+            Self::Secret => {
+                let secret = (!text.contains(char::is_control)).then(|| SecretText(text.to_owned()));
+                return secret.map(Setting::Secret).ok_or_else(|| self.must_be("what is given"));
+            }
+            Self::List => {
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                let items: Vec<_> = items.map(str::to_owned).collect();
+                items.iter().all(|item| is_list_item(item)).then_some(Setting::List(items))
             }
             Self::LogFilter => {
                 logging::check_filter(text).map_err(|error| error.to_string())?;
@@ -179,7 +231,10 @@ impl fmt::Display for Kind {
             Self::AddressOrNone => f.write_str("an IP address and a port, such as 127.0.0.1:8443, or nothing"),
             Self::Path => f.write_str("a path without control characters"),
             Self::Name(most) => write!(f, "at most {most} of the characters A-Z a-z 0-9 . _ ~ -"),
+            Self::Text(most) => write!(f, "at most {most} bytes without control characters"),
             Self::Url => f.write_str("a URL without spaces, such as redis://127.0.0.1:6379"),
+            Self::Secret => f.write_str("text without control characters"),
+            Self::List => f.write_str("short texts without commas, as an array or with commas between"),
             Self::LogFilter => f.write_str("a level, and levels for single targets: info,towncrier_http=debug"),
             Self::Choice(words, _) => {
                 for (position, word) in words.iter().enumerate() {
@@ -204,8 +259,14 @@ impl fmt::Display for Setting {
             // No kind of text allows a character that TOML would have escaped otherwise than Rust.
             Self::Text(text) => write!(f, "{text:?}"),
             Self::Url(url) => write!(f, "\"{url}\""),
+            Self::Secret(secret) => write!(f, "\"{secret:?}\""),
+            Self::List(items) => write!(f, "{items:?}"),
         }
     }
+}
+
+fn is_list_item(text: &str) -> bool {
+    (1..=256).contains(&text.len()) && !text.contains(|char: char| char.is_control() || char == ',')
 }
 
 fn is_name_byte(byte: u8) -> bool {

@@ -10,7 +10,7 @@ use towncrier_core::{
     rooms::{Policy, Slow},
     store::{self, Retention},
 };
-use towncrier_http::{Listener, Role, TlsFiles};
+use towncrier_http::{Auth, Listener, Role, TlsFiles};
 use towncrier_wire::{Partitions, limits::WORKERS_MAX};
 
 use crate::config::{self, Config};
@@ -109,7 +109,7 @@ pub(super) fn actors(config: &Config, version: &str) -> towncrier_actors::Option
     }
 }
 
-pub(super) fn http(config: &Config, version: &'static str) -> towncrier_http::Options {
+pub(super) fn http(config: &Config, auth: Auth, version: &'static str) -> towncrier_http::Options {
     let http = &config.http;
     let cores = || available_parallelism().map_or(1, usize::from);
     let rest = if http.admin_listen.is_some() { Role::Public } else { Role::All };
@@ -139,7 +139,9 @@ pub(super) fn http(config: &Config, version: &'static str) -> towncrier_http::Op
         batch_events: config.limits.batch_events,
         selectors: config.limits.selectors,
         shutdown_timeout: config.shutdown.timeout,
-        guarded: !config.auth.open_to_network,
+        guarded: matches!(auth, Auth::Open) && !config.auth.open_to_network,
+        auth,
+        origins: Vec::new(),
         version,
     }
 }

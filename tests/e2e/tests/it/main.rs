@@ -3,6 +3,7 @@
 //! Each test starts a hub of its own. They hold it to `docs/protocol.md`, not to how it is made.
 
 mod admin;
+mod auth;
 mod browser;
 mod cli;
 mod clients;

@@ -162,7 +162,7 @@ fn a_node_that_is_killed_takes_its_sessions_with_it() {
     sees(&third, &["a", "c"]);
     sees(&one, &["a", "c"]);
     assert!(began.elapsed() < GONE, "{:?}", began.elapsed());
-    assert_eq!(list(&third, "/admin/v1/sessions", "sessions"), [stays.session.clone()]);
+    assert_eq!(list(&third, "/admin/v1/sessions", "sessions"), std::slice::from_ref(&stays.session));
     one.get(&format!("/admin/v1/sessions/{}", goes.session)).problem(404);
     assert_eq!(one.post("/admin/v1/broadcast", &json!({"data": "x"})).ok(), json!({"delivered": 1}));
 }
