@@ -5,9 +5,11 @@
 //! a deadline, and the panic at its end says what was seen.
 
 mod body;
+mod dev_cluster;
 mod http;
 mod hub;
 mod judge;
+mod nginx;
 mod ports;
 mod process;
 mod proxy;
@@ -16,9 +18,11 @@ mod sse;
 mod subscriber;
 mod wait;
 
+pub use dev_cluster::{DevCluster, DevClusterBuilder, Process, gone, run_with_path};
 pub use http::{Connection, Head, Response};
 pub use hub::{Builder, Hub};
 pub use judge::{Judge, Page, Row};
+pub use nginx::Nginx;
 pub use process::{Finished, Lines, Towncrier};
 pub use proxy::Proxy;
 pub use redis::Redis;
