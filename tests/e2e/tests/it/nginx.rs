@@ -49,6 +49,38 @@ fn heartbeats_come_through() {
     }
 }
 
+/// What the hub learns of a slow client only if nginx takes no more than the client does: by default it would put a
+/// gigabyte into a file, and the hub would believe all of it delivered.
+#[test]
+fn the_hub_feels_a_client_that_does_not_read() {
+    const EVENTS: usize = 3_000;
+    let hub = Hub::with("session.outbox_bytes", "256KiB")
+        .set("limits.data_bytes", "64KiB")
+        .set("http.send_buffer", "16KiB")
+        .set("history.events", "10000")
+        .start();
+    let nginx = Nginx::start(&[hub.addr()]);
+    let mut slow = Subscribe::to(nginx.addr()).topic("news").small_buffer().open();
+    let data = |number: usize| format!("{number:05} {}", "x".repeat(10_000));
+
+    for start in (0..EVENTS).step_by(20) {
+        hub.publish_each("news", (start..start + 20).map(data).collect());
+    }
+
+    eventually("its session is ended", SOON, || match hub.sessions("news") {
+        sessions if sessions.is_empty() => Ok(()),
+        sessions => Err(format!("{sessions:?}")),
+    });
+    let (mut got, _) = slow.rest();
+    if got.last().is_some_and(|event| event.kind.as_deref() == Some("close")) {
+        got.pop();
+    }
+    assert!(got.len() < EVENTS, "it was ended before it had all");
+    let mut resumed = Subscribe::to(nginx.addr()).topic("news").last_event_id(&slow.cursor).open();
+    got.extend(resumed.take(EVENTS - got.len()));
+    assert!(got.iter().enumerate().all(|(number, event)| event.data == data(number)));
+}
+
 #[test]
 fn a_session_resumes_on_whatever_node_it_comes_to() {
     let cluster = DevCluster::builder().start();
