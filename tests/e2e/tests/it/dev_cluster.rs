@@ -121,6 +121,7 @@ fn a_signal_stops_all_of_it_in_order() {
             session.closed("shutdown");
         }
         assert_eq!(cluster.wait_exit(SOON).code(), Some(0), "{}", cluster.log());
+        assert!(cluster.log().contains("Redis is now ready to exit"), "{}", cluster.log());
         let left: Vec<_> = below.iter().filter(|process| process.runs()).collect();
         assert!(left.is_empty(), "{left:#?}");
         assert_eq!(cluster.temporary_files(), Vec::<std::path::PathBuf>::new());
@@ -128,6 +129,21 @@ fn a_signal_stops_all_of_it_in_order() {
             TcpListener::bind(address).unwrap_or_else(|error| panic!("{address}: {error}"));
         }
     }
+}
+
+#[test]
+fn a_node_that_does_not_stop_is_killed_and_named() {
+    let mut cluster = DevCluster::builder().set("shutdown.timeout", "200ms").start();
+    let below = cluster.processes();
+    cluster.node("node-2").signal(Signal::STOP);
+
+    cluster.signal(Signal::INT);
+
+    assert_eq!(cluster.wait_exit(SOON).code(), Some(1));
+    let log = cluster.log();
+    assert!(log.contains("did not end in time and was killed: node-2\n"), "{log}");
+    assert!(log.contains("Redis is now ready to exit"), "{log}");
+    gone(&below, GONE);
 }
 
 #[test]
@@ -236,6 +252,8 @@ fn what_cannot_work_is_told_before_anything_starts() {
     refused(cluster(&["--listen", &address]), &[&address, "in use", "--listen"]);
     refused(cluster(&[&free[..], &["--redis-port", &port.to_string()]].concat()), &[&address, "--redis-port"]);
     refused(cluster(&[&free[..], &["--node-port", &port.to_string()]].concat()), &[&address, "--node-port"]);
+    refused(cluster(&[&free[..], &["--node-port", "65535"]].concat()), &["--node-port"]);
+    refused(cluster(&["--no-proxy", "--node-port", "12000", "--redis-port", "12000"]), &["in use", "--node-port"]);
     refused(cluster(&["--listen", "0.0.0.0:0"]), &["loopback"]);
     refused(cluster(&["--nodes", "17"]), &["16"]);
     refused(with(&free).set("session.heartbeat", "soon").run(), &["session.heartbeat"]);

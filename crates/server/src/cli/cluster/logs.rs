@@ -42,6 +42,8 @@ struct Queue {
     lines: VecDeque<String>,
     /// Lines that were not taken since the last that was.
     unseen: u64,
+    /// Pipes that have not ended.
+    followed: usize,
     closed: bool,
     written: bool,
 }
@@ -65,8 +67,9 @@ impl Logs {
     /// If the system refuses a thread.
     pub(super) fn follow(&self, name: impl Display, number: usize, pipe: PipeReader) -> io::Result<()> {
         let prefix = self.prefix(name, COLOURS[number % COLOURS.len()]);
-        let shared = self.0.clone();
+        let followed = Followed::new(self.0.clone());
         thread::Builder::new().name("log".into()).spawn(move || {
+            let shared = &followed.0;
             let mut pipe = BufReader::new(pipe);
             let mut line = Vec::new();
             while matches!(pipe.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line), Ok(1..)) {
@@ -88,13 +91,12 @@ impl Logs {
         self.say(text);
     }
 
-    /// Waits until what was said is shown, but not for longer than `within`.
+    /// Waits until all that was said is shown, but for its end and its display no longer than `within` each.
     pub(super) fn close(&self, within: Duration) {
-        let mut queue = self.0.queue();
+        let mut queue = self.0.wait(self.0.queue(), within, |queue| queue.followed > 0);
         queue.closed = true;
         self.0.changed.notify_all();
-        let waited = self.0.changed.wait_timeout_while(queue, within, |queue| !queue.written);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        drop(self.0.wait(queue, within, |queue| !queue.written));
     }
 
     fn prefix(&self, name: impl Display, colour: u8) -> String {
@@ -137,8 +139,36 @@ impl Shared {
         }
     }
 
+    fn wait<'a>(
+        &self,
+        queue: MutexGuard<'a, Queue>,
+        within: Duration,
+        condition: impl Fn(&Queue) -> bool,
+    ) -> MutexGuard<'a, Queue> {
+        let waited = self.changed.wait_timeout_while(queue, within, |queue| condition(queue));
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts a pipe until it has ended.
+#[derive(Debug)]
+struct Followed(Arc<Shared>);
+
+impl Followed {
+    fn new(shared: Arc<Shared>) -> Self {
+        shared.queue().followed += 1;
+        Self(shared)
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.0.queue().followed -= 1;
+        self.0.changed.notify_all();
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) struct ClusterArgs {
     /// Where the new Redis keeps its data, for the next time [default: nowhere, all is forgotten at the end].
     #[arg(long, value_name = "FOLDER", conflicts_with = "redis")]
     data: Option<PathBuf>,
-    /// The configuration of the nodes, but for what is above.
+    /// The configuration of the nodes; their addresses and names, and the Redis, are the cluster's.
     #[command(flatten)]
     config: ConfigArgs,
 }
@@ -67,6 +67,8 @@ enum ClusterError {
     Missing(String),
     #[error("cannot listen on {address}: {error}; choose another with {flag}")]
     Listen { address: SocketAddr, flag: &'static str, error: io::Error },
+    #[error("there are not so many ports after that one; choose a lower one with --node-port")]
+    PastLastPort,
     #[error("temporary folder: {0}")]
     Folder(io::Error),
     #[error("{}: {error}", folder.display())]

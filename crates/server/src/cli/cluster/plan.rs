@@ -52,7 +52,10 @@ struct Ports(Vec<Reserved>);
 
 impl Ports {
     fn take(&mut self, address: SocketAddr, flag: &'static str) -> Result<SocketAddr, ClusterError> {
-        let reserved = Reserved::new(address).map_err(|error| ClusterError::Listen { address, flag, error })?;
+        // Two of our own could both be reserved, as none listens yet.
+        let taken = self.0.iter().any(|reserved| reserved.address() == address);
+        let reserved = if taken { Err(io::ErrorKind::AddrInUse.into()) } else { Reserved::new(address) };
+        let reserved = reserved.map_err(|error| ClusterError::Listen { address, flag, error })?;
         let address = reserved.address();
         self.0.push(reserved);
         Ok(address)
@@ -76,7 +79,11 @@ impl Plan {
         let redis_address = own_redis.then(|| ports.take(loopback(args.redis_port), "--redis-port")).transpose()?;
         let mut addresses = Vec::new();
         for index in 0..args.nodes {
-            let port = if args.node_port == 0 { 0 } else { args.node_port.saturating_add(index) };
+            let port = if args.node_port == 0 {
+                0
+            } else {
+                args.node_port.checked_add(index).ok_or(ClusterError::PastLastPort)?
+            };
             addresses.push(ports.take(loopback(port), "--node-port")?);
         }
 

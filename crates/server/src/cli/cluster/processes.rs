@@ -18,6 +18,9 @@ use tokio::{
 
 use super::logs::Logs;
 
+/// How long the kernel may take to end what was killed.
+const KILL_END: Duration = Duration::from_secs(5);
+
 /// What a process is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Role {
@@ -121,15 +124,13 @@ impl Processes {
         true
     }
 
-    /// Ends what is left the hard way, and gives what that was.
-    pub(super) async fn kill(&mut self) -> Vec<Role> {
-        let left: Vec<Role> = self.running.keys().copied().collect();
-        for (pid, _) in self.running.values().filter(|process| is_ours(process)) {
+    /// Ends those of these that are left the hard way, and gives what they were.
+    pub(super) async fn kill(&mut self, roles: impl Fn(Role) -> bool) -> Vec<Role> {
+        let left: Vec<Role> = self.running.keys().copied().filter(|role| roles(*role)).collect();
+        for (pid, _) in left.iter().filter_map(|role| self.running.get(role)).filter(|process| is_ours(process)) {
             let _ = kill_process_group(*pid, Signal::KILL);
         }
-        while self.runs(|_| true) {
-            self.ended().await;
-        }
+        self.wait(roles, KILL_END).await;
         left
     }
 }

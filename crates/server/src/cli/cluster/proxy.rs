@@ -71,7 +71,7 @@ mod tests {
             assert_eq!(text.matches(part).count(), 1, "{part}");
         }
         assert_eq!(text.matches("listen 127.0.0.1:9000").count(), 2);
-        assert!(!text.contains("8080") && !text.contains("hub:"), "{text}");
+        assert!(!text.contains("8080") && !text.contains("server hub"), "{text}");
         assert!(config("127.0.0.2:1".parse().expect("an address"), &[]).contains("[::1] 127.0.0.2;"));
     }
 }

@@ -208,32 +208,39 @@ impl Cluster<'_> {
     /// Redis writes what it holds.
     async fn stop(mut self) -> Result<(), ClusterError> {
         self.events.abort_all();
-        let orderly = async {
-            let processes = &mut self.processes;
-            processes.signal(|role| role == Role::Proxy, Signal::QUIT);
-            processes.signal(is_node, Signal::TERM);
-            processes.wait(is_node, self.plan.drain + DRAIN_SPARE).await;
-            if !processes.wait(|role| role == Role::Proxy, PROXY_END).await {
-                // Somebody's request still hangs, and there is nobody left to answer it.
-                processes.signal(|role| role == Role::Proxy, Signal::TERM);
-                processes.wait(|role| role == Role::Proxy, PROXY_END).await;
-            }
-            if !processes.runs(is_node) {
-                processes.signal(|role| role == Role::Redis, Signal::TERM);
-                processes.wait(|role| role == Role::Redis, REDIS_END).await;
-            }
-        };
         let again = tokio::select! {
-            () = orderly => None,
-            name = self.signals.next() => Some(name),
+            killed = down(&mut self.processes, self.plan.drain + DRAIN_SPARE) => Ok(killed),
+            name = self.signals.next() => Err(name),
         };
-        let killed = self.processes.kill().await;
         match again {
-            Some(name) => Err(ClusterError::AtOnce(name)),
-            None if killed.is_empty() => Ok(()),
-            None => Err(ClusterError::Killed(killed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))),
+            Ok(killed) if killed.is_empty() => Ok(()),
+            Ok(killed) => {
+                Err(ClusterError::Killed(killed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")))
+            }
+            Err(name) => {
+                self.processes.kill(|_| true).await;
+                Err(ClusterError::AtOnce(name))
+            }
         }
     }
+}
+
+/// Stops all in order, and gives those that had to be killed.
+async fn down(processes: &mut Processes, drain: Duration) -> Vec<Role> {
+    let is_proxy = |role| role == Role::Proxy;
+    processes.signal(is_proxy, Signal::QUIT);
+    processes.signal(is_node, Signal::TERM);
+    processes.wait(is_node, drain).await;
+    if !processes.wait(is_proxy, PROXY_END).await {
+        // Somebody's request still hangs, and there is nobody left to answer it.
+        processes.signal(is_proxy, Signal::TERM);
+        processes.wait(is_proxy, PROXY_END).await;
+    }
+    let mut killed = processes.kill(|role| role != Role::Redis).await;
+    processes.signal(|role| role == Role::Redis, Signal::TERM);
+    processes.wait(|role| role == Role::Redis, REDIS_END).await;
+    killed.extend(processes.kill(|_| true).await);
+    killed
 }
 
 fn is_node(role: Role) -> bool {
@@ -247,7 +254,8 @@ fn not_started(role: Role) -> impl FnOnce(io::Error) -> Cause {
 /// What a person needs to know of a cluster that serves.
 pub(super) fn describe(plan: &Plan) -> String {
     let url = |address: &SocketAddr| format!("http://{address}/");
-    let mut lines = vec![format!("One hub of {} nodes is ready:", plan.nodes.len()), String::new()];
+    let (count, plural) = (plan.nodes.len(), if plan.nodes.len() == 1 { "" } else { "s" });
+    let mut lines = vec![format!("One hub of {count} node{plural} is ready:"), String::new()];
     if let Some((_, address)) = &plan.proxy {
         lines.push(format!("  hub      {}", url(address)));
     }
