@@ -107,6 +107,30 @@ fn a_killed_node_comes_back_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_node_that_cannot_live_is_tried_again_until_it_can() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("hub.toml");
+    let write = |text: &str| std::fs::write(&file, text).expect("write the configuration");
+    write("");
+    let cluster = DevCluster::builder().arguments(&["--config", file.to_str().expect("UTF-8")]).start();
+    let mut session = Subscribe::to(cluster.nodes()[0]).topic("news").open();
+    let log = |what: &str, wanted: &dyn Fn(&str) -> bool| {
+        eventually(what, SOON, || Some(cluster.log()).filter(|log| wanted(log)).map(drop).ok_or(cluster.log()));
+    };
+
+    write("nonsense = 1");
+    cluster.node("node-2").kill();
+
+    log("it is tried again", &|log| log.matches("node-2 ENDED (exit status: 2)").count() >= 2);
+    assert!(cluster.log().contains("nonsense: unknown key"), "{}", cluster.log());
+    cluster.publish("news", "meanwhile");
+    assert_eq!(session.data(1), ["meanwhile"], "the others go on");
+    write("");
+    log("it lives", &|log| log.contains("node-2 is back"));
+    assert_eq!(Subscribe::to(cluster.nodes()[1]).topic("news").open().node, "node-2");
+}
+
+#[test]
 fn a_signal_stops_all_of_it_in_order() {
     for signal in [Signal::INT, Signal::TERM] {
         let mut cluster = DevCluster::builder().start();

@@ -9,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use towncrier_e2e::{Connection, DevCluster, Hub, Nginx, Page, Redis, SOON, Signal, Subscribe, eventually, json};
+use towncrier_e2e::{
+    Connection, DevCluster, Hub, Nginx, Page, Redis, SOON, Signal, Subscribe, Towncrier, eventually, json,
+};
 
 /// What an event may take from a publisher to a session through nginx, on a busy machine: far less than the 15 s after
 /// which a heartbeat would push it out of a buffer.
@@ -122,6 +124,13 @@ fn when_a_node_is_killed_its_clients_go_on_at_another() {
         assert!(resumed.resumed && resumed.node != session.node, "{}", resumed.node);
         assert_eq!(resumed.data(3), ["1", "2", "3"]);
     }
+    let mut resumed = Subscribe::to(nginx.addr()).topic("news").last_event_id(&session.cursor).open();
+    let url = format!("http://{}", nginx.addr());
+    for number in 4..=9 {
+        let published = Towncrier::new(&["publish", "--url", &url, "--topic", "news", &number.to_string()]).run();
+        assert_eq!(published.code, Some(0), "{published:?}");
+    }
+    assert_eq!(resumed.data(9), (1..=9).map(|number| number.to_string()).collect::<Vec<_>>());
 }
 
 #[test]

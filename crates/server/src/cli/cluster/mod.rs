@@ -1,7 +1,8 @@
 //! `towncrier cluster`: Redis, several nodes and nginx on this machine, for those who want to try a cluster or work on it.
 //!
 //! One process watches over the others. A node that ends is started again, as an orchestrator would; without Redis or
-//! nginx there is no cluster to watch, so their end is its end. Whatever way this process ends, the others end as well.
+//! nginx there is no cluster to watch, so their end is its end. Whatever way this process ends, the others end as well; of one
+//! that is killed, a temporary folder is left.
 
 mod logs;
 mod plan;
