@@ -137,8 +137,10 @@ pub(crate) enum Place {
 enum Needs {
     /// Pages, probes, logins.
     Nothing,
-    /// The handler asks for what it is about.
+    /// The handler asks who it is; it may be nobody.
     Caller,
+    /// It must be somebody, and the handler asks what they may do. Nothing that nobody sends is read.
+    Somebody,
     /// A scope of administration.
     Admin(Scope),
 }
@@ -149,10 +151,10 @@ fn needs(request: &ServiceRequest, metrics_are_public: bool) -> Needs {
     if path == "/metrics" {
         return if metrics_are_public { Needs::Nothing } else { Needs::Admin(Scope::Read) };
     }
-    if path.starts_with("/admin/v1/publish") || path == "/events" || path == "/poll" || path == "/me" {
-        return Needs::Caller;
+    if path.starts_with("/admin/v1/publish") || path == "/me" {
+        return Needs::Somebody;
     }
-    if path.starts_with("/topics/") {
+    if path == "/events" || path == "/poll" || path.starts_with("/topics/") {
         return Needs::Caller;
     }
     match path.starts_with("/admin/v1") {
@@ -175,6 +177,9 @@ pub(crate) async fn let_in(request: &ServiceRequest, state: &State) -> Result<()
         return Ok(());
     }
     let caller = tokens.identify(request.request(), state.hub().metrics()).await?;
+    if needs == Needs::Somebody && matches!(caller, Caller::Nobody) {
+        return Err(unauthorized("a token is needed"));
+    }
     if let Needs::Admin(scope) = needs {
         match &caller {
             Caller::Known(known) if known.identity.rights.may_admin(scope) => {}
@@ -203,7 +208,7 @@ enum Passed {
 
 /// Whether a request was let in as one whose caller the handler looks at.
 pub(crate) fn is_identified(context: &GuardContext<'_>) -> bool {
-    matches!(context.req_data().get(), Some(Passed::Open | Passed::As(Needs::Caller)))
+    matches!(context.req_data().get(), Some(Passed::Open | Passed::As(Needs::Caller | Needs::Somebody)))
 }
 
 /// Whether a request was let in as an administrator's.

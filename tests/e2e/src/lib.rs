@@ -5,9 +5,11 @@
 //! a deadline, and the panic at its end says what was seen.
 
 mod body;
+mod dev_cluster;
 mod http;
 mod hub;
 mod judge;
+mod nginx;
 mod ports;
 mod process;
 mod proxy;
@@ -17,9 +19,11 @@ mod subscriber;
 mod tls;
 mod wait;
 
+pub use dev_cluster::{DevCluster, DevClusterBuilder, Process, gone, run_with_path};
 pub use http::{Connection, Head, Response};
 pub use hub::{Builder, Hub};
 pub use judge::{Judge, Page, Row, judge};
+pub use nginx::Nginx;
 pub use ports::free as free_address;
 pub use process::{Finished, Lines, Towncrier};
 pub use proxy::Proxy;

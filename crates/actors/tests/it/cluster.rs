@@ -22,10 +22,13 @@ use towncrier_wire::{Name, Partitions, Start, Topic, sse};
 
 use crate::hub::{Reader, SOON, options, spec};
 
+/// Where a node hears, and its card once it has appeared.
+type OneNode = (mpsc::Sender<ControlMessage>, Option<String>);
+
 /// Joins nodes in one process.
 #[derive(Debug, Default)]
 struct Bus {
-    nodes: Mutex<BTreeMap<NodeId, (mpsc::Sender<ControlMessage>, Option<String>)>>,
+    nodes: Mutex<BTreeMap<NodeId, OneNode>>,
     /// What becomes of messages, in percent.
     lost: AtomicU32,
     doubled: AtomicU32,

@@ -53,7 +53,7 @@ pub(super) fn agent(config: Config) -> Agent {
     Agent::new_with_config(config)
 }
 
-fn parse_url(text: &str) -> Result<String, String> {
+pub(super) fn parse_url(text: &str) -> Result<String, String> {
     let uri: Uri = text.parse().map_err(|error| format!("{error}"))?;
     match uri.scheme_str() {
         Some("http") => {}

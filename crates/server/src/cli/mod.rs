@@ -2,11 +2,14 @@
 
 mod backoff;
 mod check_config;
+mod cluster;
 mod hash_password;
+mod health;
 mod hub;
 mod publish;
 mod signals;
 mod subscribe;
+mod tether;
 mod token;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
@@ -31,6 +34,10 @@ enum Command {
     Serve(ConfigArgs),
     /// Say what is wrong with the configuration, or what differs from the defaults.
     CheckConfig(check_config::CheckConfigArgs),
+    /// Run several nodes with Redis and nginx on this machine, to try a cluster.
+    Cluster(cluster::ClusterArgs),
+    /// Ask a hub on this machine whether it works, and exit with 0 if it does.
+    Health(health::HealthArgs),
     /// Publish one event.
     Publish(publish::PublishArgs),
     /// Print events as they come, and go on after interruptions.
@@ -41,6 +48,9 @@ enum Command {
     HashPassword,
     /// Measure a hub on this machine, and check every delivery.
     Loadtest(towncrier_loadtest::Args),
+    /// Run a program that ends with the process that started it.
+    #[command(hide = true)]
+    Tether(tether::TetherArgs),
 }
 
 /// Where the configuration is.
@@ -61,11 +71,14 @@ pub(crate) fn main() -> ExitCode {
     match cli.command.unwrap_or(Command::Serve(cli.config)) {
         Command::Serve(args) => run_serve(&args),
         Command::CheckConfig(args) => check_config::run(&args),
+        Command::Cluster(args) => cluster::run(&args),
+        Command::Health(args) => exit(health::run(&args)),
         Command::Publish(args) => exit(publish::run(args)),
         Command::Subscribe(args) => exit(subscribe::run(args)),
         Command::Token(args) => exit(token::run(&args)),
         Command::HashPassword => exit(hash_password::run()),
         Command::Loadtest(args) => towncrier_loadtest::run(args).unwrap_or_else(|error| exit(Err(error))),
+        Command::Tether(args) => exit(Err(tether::run(&args))),
     }
 }
 

@@ -19,7 +19,11 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, ffi::OsString, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    path::PathBuf,
+};
 
 use config::ValueKind;
 
@@ -27,6 +31,7 @@ pub(crate) use self::{
     defaults::default_toml,
     problem::Problems,
     settings::{AuthMode, BackplaneKind, Config, CookieSecure, SameSite, Slow, Subscribing},
+    source::variable_of,
     value::parse_duration,
 };
 use self::{
@@ -63,9 +68,19 @@ pub(crate) struct Changed {
 /// # Errors
 /// With everything that is wrong.
 pub(crate) fn load(files: &[PathBuf]) -> Result<Loaded, Problems> {
+    load_with(files, &[])
+}
+
+/// The same for a process whose environment has these variables as well, in place of those of the same name.
+///
+/// # Errors
+/// With everything that is wrong.
+pub(crate) fn load_with(files: &[PathBuf], variables: &[(String, String)]) -> Result<Loaded, Problems> {
     let mut problems = Vec::new();
     let files = FileText::read(files, &mut problems);
-    assemble(&files, std::env::vars_os(), problems)
+    let mut environment: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
+    environment.extend(variables.iter().map(|(name, value)| (name.into(), value.into())));
+    assemble(&files, environment, problems)
 }
 
 fn assemble(

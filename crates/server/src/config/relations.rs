@@ -101,16 +101,16 @@ fn check_keys(merged: &Merged, problems: &mut Vec<Problem>) {
         _ => true,
     };
     let tokens = mode == Setting::Text("jwt".into());
-    if tokens && !SECRETS.iter().chain(&PUBLIC).any(|key| is_set(key)) {
+    if tokens && !SECRETS.iter().chain(&PUBLIC).any(is_set) {
         let text = "\"jwt\" needs a key: auth.hs256_secret, auth.hs256_secret_file, auth.public_key or auth.jwks_url";
         problems.push(Problem::new("auth.mode", origin, text));
     }
-    if SECRETS.iter().all(|key| is_set(key)) {
+    if SECRETS.iter().all(is_set) {
         problems.push(Problem::new(SECRETS[1], "", format!("is set beside {}: only one can be", SECRETS[0])));
     }
     if let Some((origin, users)) = &merged.users
         && !users.is_empty()
-        && (!tokens || !SECRETS.iter().any(|key| is_set(key)))
+        && (!tokens || !SECRETS.iter().any(is_set))
     {
         let text = "need auth.mode = \"jwt\" and auth.hs256_secret, with which their logins are signed";
         problems.push(Problem::new("auth.users", origin, text));
