@@ -11,7 +11,7 @@ use towncrier_core::{
 use towncrier_wire::{EventId, Heads, NewEvent, Partitions, Selector, Topic};
 
 use crate::{
-    ConnectError, Options, address,
+    ConnectError, Heals, Options, address,
     commands::Commands,
     feed::{Feed, Trouble},
     greet,
@@ -55,6 +55,7 @@ pub async fn connect(options: Options) -> Result<(RedisBackplane, Signals), Conn
     let node = format!("{:016x}", fastrand::u64(..));
     let commands = Commands::connect(config, options, &node).await?;
     greet::check(&commands).await?;
+    commands.settled().await.map_err(|error| ConnectError::of(&error))?;
 
     let intake = Arc::new(Intake::new(commands.options.intake_bytes_max));
     let link = Link::open(&commands, &intake).await.map_err(|error| ConnectError::of(&error))?;
@@ -94,6 +95,21 @@ impl RedisBackplane {
     #[must_use]
     pub fn losses(&self) -> u64 {
         self.commands.losses.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// How often Redis was asked by this node for what it had lost, after a change of server, and the answers were put
+    /// back; how many events were; and how often that was not whole, so that sessions were told of a loss. Each is counted
+    /// by one of the nodes that took part: the sum over all is the hub's.
+    #[must_use]
+    pub fn heals(&self) -> Heals {
+        self.commands.counts.heals()
+    }
+
+    /// Ends in good order: publishes nothing more, waits for what is under way, and lets Redis know that no census needs
+    /// to wait for this node. Call it before the backplane is dropped; signals end with this.
+    pub async fn close(&self) {
+        self.commands.close().await;
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 
     fn ask(&self, ask: Ask) -> Answer<'_, Result<(), BackplaneError>> {

@@ -12,10 +12,18 @@ pub(crate) struct Keys {
     pub(crate) names: String,
     pub(crate) recent: String,
     pub(crate) due: String,
+    pub(crate) nodes: String,
+    pub(crate) eras: String,
+    pub(crate) awaited: String,
+    pub(crate) came: String,
+    pub(crate) handed: String,
+    pub(crate) order: String,
     /// What a topic's stream begins with.
     pub(crate) streams: String,
     /// The channel of all its events.
     pub(crate) all: String,
+    /// What a node's own channel begins with.
+    pub(crate) nodes_channels: String,
     /// The channel of this node's own beats.
     pub(crate) beats: String,
 }
@@ -30,8 +38,15 @@ impl Keys {
             names: key("names"),
             recent: key("recent"),
             due: key("due"),
+            nodes: key("nodes"),
+            eras: key("eras"),
+            awaited: key("awaited"),
+            came: key("came"),
+            handed: key("handed"),
+            order: key("order"),
             streams: key("s:"),
             all: key("all"),
+            nodes_channels: key("n:"),
             beats: key(&format!("n:{node}")),
             tag,
         }

@@ -19,7 +19,9 @@
 pub mod address;
 mod answers;
 mod backplane;
+mod census;
 mod commands;
+mod eras;
 mod error;
 mod feed;
 mod greet;
@@ -31,9 +33,12 @@ mod options;
 mod publish;
 mod reads;
 mod recover;
+mod replicas;
 mod rounds;
 mod scripts;
+mod tail;
 
 pub use backplane::{RedisBackplane, connect};
+pub use census::Heals;
 pub use error::ConnectError;
 pub use options::Options;

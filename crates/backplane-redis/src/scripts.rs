@@ -26,4 +26,8 @@ scripts! {
     CLEAR = "clear.lua";
     TOTALS = "totals.lua";
     SWEEP = "sweep.lua";
+    ENTER = "enter.lua";
+    HAND = "hand.lua";
+    REPORT = "report.lua";
+    LEAVE = "leave.lua";
 }

@@ -102,6 +102,25 @@ impl Redis {
         }
     }
 
+    /// Goes back to what was there at the last SAVE, as a server that wrote to its disk late.
+    pub fn tear(&mut self) {
+        self.kill();
+        self.run();
+    }
+
+    /// Writes what there is now to a file of its own.
+    pub fn copy(&self, name: &str) {
+        assert!(self.ask(&["SAVE"]).starts_with("+OK"));
+        std::fs::copy(self.folder.path().join("dump.rdb"), self.folder.path().join(name)).expect("a copy");
+    }
+
+    /// Goes back to such a copy.
+    pub fn tear_to(&mut self, name: &str) {
+        self.kill();
+        std::fs::copy(self.folder.path().join(name), self.folder.path().join("dump.rdb")).expect("a copy");
+        self.run();
+    }
+
     pub fn freeze(&self) {
         signal(self.pid(), "-STOP");
     }
@@ -157,8 +176,8 @@ pub struct Heard {
     pub events: Vec<Arc<Event>>,
     pub joined: Vec<(Vec<Selector>, Heads)>,
     pub heads: Vec<Heads>,
-    /// How often it was said that events are lost.
-    pub lost: usize,
+    /// Up to where events were said to be lost, each time.
+    pub lost: Vec<Heads>,
 }
 
 /// A node that listens.
@@ -170,6 +189,11 @@ pub struct Node {
 
 impl Node {
     pub async fn start(options: Options) -> Self {
+        // What the node says is shown where a test fails.
+        let _ = tracing_subscriber::fmt()
+            .with_test_writer()
+            .with_max_level(tracing_subscriber::filter::LevelFilter::INFO)
+            .try_init();
         let (backplane, signals) = connect(options).await.expect("a connection");
         Self::of(backplane, signals)
     }
@@ -191,7 +215,7 @@ impl Node {
                         Signal::Events(events) => heard.events.extend(events),
                         Signal::Joined { selectors, heads } => heard.joined.push((selectors, heads)),
                         Signal::Heads(heads) => heard.heads.push(heads),
-                        Signal::Lost(_) => heard.lost += 1,
+                        Signal::Lost(heads) => heard.lost.push(heads),
                     }
                 }
             }
@@ -237,6 +261,16 @@ impl Node {
         let events = events();
         assert!(events.len() >= count, "heard {} of {count}", events.len());
         self.in_order(&events);
+        events
+    }
+
+    /// Waits until so many events have come, in order, and no more; and checks that no loss was told.
+    pub async fn hears_all(&self, count: usize) -> Vec<Arc<Event>> {
+        let events = self.hears(count).await;
+        self.settle().await;
+        let heard = self.heard.lock().expect("a lock");
+        assert_eq!((heard.events.len(), &heard.lost[..]), (count, &[][..]), "told once each, and no loss");
+        assert_eq!(self.backplane.losses(), 0);
         events
     }
 
