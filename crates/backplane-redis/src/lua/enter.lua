@@ -48,21 +48,28 @@ if not census and era and server_of(era) == here then
   why = 'a node came that was in no census and had seen more than survived'
 end
 
--- What was handed in to a census that a change of server cut short stays; who was done with it must come again.
-if not census then
+-- What was handed in to a census that a change of server cut short stays; who was awaited or done with it must come again,
+-- however old the calls are by which it is known here.
+if census then
+  redis.call('SUNIONSTORE', KEYS[4], KEYS[4], KEYS[5])
+else
   base = head
+  redis.call('DEL', KEYS[4])
   redis.call('HSET', KEYS[1], 'top', head, 'told', 0, 'handed', 0, 'restored', 0)
-elseif stage == 'closing' then
+end
+if stage == 'closing' then
   why = 'the server changed while events were put back'
 end
-redis.call('DEL', KEYS[4], KEYS[5])
+redis.call('DEL', KEYS[5])
 local newest = redis.call('ZRANGE', KEYS[2], 0, 0, 'REV', 'WITHSCORES')[2]
 if newest then
   local least = string.format('%.0f', tonumber(newest) - tonumber(ARGV[5]))
   for _, node in ipairs(redis.call('ZRANGE', KEYS[2], least, '+inf', 'BYSCORE')) do
     redis.call('SADD', KEYS[4], node)
-    redis.call(ARGV[8], ARGV[7] .. node, ARGV[9] .. ' ' .. next_era)
   end
+end
+for _, node in ipairs(redis.call('SMEMBERS', KEYS[4])) do
+  redis.call(ARGV[8], ARGV[7] .. node, ARGV[9] .. ' ' .. next_era)
 end
 redis.call('HSET', KEYS[1], 'census', next_era, 'base', base, 'stage', '', 'why', why, 'newcomers', 0, 'opened',
   string.format('%.0f', own), 'until', string.format('%.0f', own + tonumber(ARGV[6])), 'had',

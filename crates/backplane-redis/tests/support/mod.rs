@@ -189,17 +189,17 @@ pub struct Node {
 
 impl Node {
     pub async fn start(options: Options) -> Self {
-        // What the node says is shown where a test fails.
-        let _ = tracing_subscriber::fmt()
-            .with_test_writer()
-            .with_max_level(tracing_subscriber::filter::LevelFilter::INFO)
-            .try_init();
         let (backplane, signals) = connect(options).await.expect("a connection");
         Self::of(backplane, signals)
     }
 
     /// Begins to listen.
     pub fn of(backplane: RedisBackplane, mut signals: Signals) -> Self {
+        // What the node says is shown where a test fails.
+        let _ = tracing_subscriber::fmt()
+            .with_test_writer()
+            .with_max_level(tracing_subscriber::filter::LevelFilter::INFO)
+            .try_init();
         let partitions = backplane.partitions();
         let heard = Arc::new(Mutex::new(Heard::default()));
         let node = Self { backplane, heard: heard.clone(), partitions };
