@@ -4,27 +4,13 @@ mod support;
 
 use std::{
     collections::BTreeSet,
-    net::TcpListener,
     time::{Duration, Instant},
 };
 
-use support::{DEADLINE, Node, Redis, data, options, topic};
+use support::{Node, Redis, data, options, port, topic, until};
 use towncrier_backplane::Backplane;
 use towncrier_backplane_redis::Options;
 use towncrier_wire::EventId;
-
-/// Free for now. Redis cannot be told to take any.
-fn port() -> String {
-    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address").port().to_string()
-}
-
-fn until(what: &str, mut is: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !is() {
-        assert!(began.elapsed() < DEADLINE, "{what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
 
 struct Cluster {
     nodes: Vec<Redis>,

@@ -3,6 +3,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
+    net::TcpListener,
     os::unix::net::UnixStream,
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -42,10 +43,15 @@ impl Redis {
 
     /// A Sentinel on a port, that watches a primary on another, by the name of `main`.
     pub fn sentinel(port: &str, primary: &str) -> Self {
+        Self::sentinel_with(port, primary, "")
+    }
+
+    /// With more lines in its configuration.
+    pub fn sentinel_with(port: &str, primary: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let config = format!(
             "port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {primary} 1\n\
-             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n"
+             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n{more}"
         );
         std::fs::write(folder.path().join("sentinel.conf"), config).expect("a file");
         let arguments = ["sentinel.conf", "--sentinel", "--port", port].map(str::to_owned).to_vec();
@@ -159,6 +165,19 @@ impl Drop for Redis {
 
 fn signal(pid: u32, name: &str) {
     let _ = Command::new("kill").args([name, &pid.to_string()]).stderr(Stdio::null()).status();
+}
+
+/// Free for now. Redis cannot be told to take any.
+pub fn port() -> String {
+    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address").port().to_string()
+}
+
+pub fn until(what: &str, mut is: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is() {
+        assert!(began.elapsed() < DEADLINE, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 pub fn options(redis: &Redis, partitions: usize) -> Options {
