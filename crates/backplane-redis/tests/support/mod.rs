@@ -72,6 +72,10 @@ impl Redis {
     pub fn run(&mut self) {
         let script = "redis-server \"$@\" >redis.log 2>&1 & echo $!; cat >/dev/null; kill -9 $! 2>/dev/null";
         let _ = std::fs::remove_file(self.socket());
+        if self.arguments.iter().any(|argument| argument == "users.acl") {
+            // Redis wants the file to be there.
+            let _ = std::fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("users.acl"));
+        }
         let has_port = self.arguments.iter().any(|argument| argument == "--port");
         let port: &[&str] = if has_port { &[] } else { &["--port", "0"] };
         let mut shell = Command::new("sh")
