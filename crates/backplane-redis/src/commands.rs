@@ -14,22 +14,20 @@ use std::{
 };
 
 use fred::{
-    clients::Client,
     error::{Error, ErrorKind},
-    interfaces::{ClientLike, EventInterface, LuaInterface},
-    types::{Builder, ClusterHash, CustomCommand, Value, config::Config},
+    interfaces::{ClientLike, LuaInterface},
+    types::{ClusterHash, CustomCommand, Value, config::Config},
 };
 use tokio::{
     sync::{Notify, Semaphore},
     task::JoinHandle,
-    time::timeout,
 };
 use towncrier_backplane::BackplaneError;
 use towncrier_wire::{EventId, Heads, Topic, limits::PARTITIONS_MAX};
 
 use crate::{
-    ConnectError, Options, address, census::Counts, eras::Eras, keys::Keys, publish, replicas::Turn, scripts::Script,
-    tail::Tail,
+    ConnectError, Options, census::Counts, connection::Connection, eras::Eras, keys::Keys, publish, replicas::Turn,
+    scripts::Script, tail::Tail,
 };
 
 /// What fred says of a command that it had no connection for.
@@ -37,9 +35,9 @@ const NOT_SENT: [&str; 3] =
     ["Failed to route command.", "Client is not initialized.", "Failed to send command to router."];
 
 pub(crate) struct Commands {
-    pub(crate) client: Client,
+    pub(crate) client: Arc<Connection>,
     /// What publishes go by: a connection of its own where each waits for replicas, and holds up what comes behind it.
-    pub(crate) publisher: Client,
+    pub(crate) publisher: Arc<Connection>,
     pub(crate) options: Options,
     /// What this process is called in Redis.
     pub(crate) node: String,
@@ -66,48 +64,44 @@ pub(crate) struct Commands {
     pub(crate) publishing: Semaphore,
     pub(crate) publishing_bytes: Semaphore,
     pub(crate) wire: Semaphore,
+    clustered: bool,
     tasks: Vec<JoinHandle<()>>,
-    /// fred's own tasks.
-    routers: Vec<JoinHandle<Result<(), Error>>>,
 }
 
 impl Drop for Commands {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
-        self.routers.iter().for_each(JoinHandle::abort);
     }
 }
 
 impl Commands {
     /// Connects, once.
     pub(crate) async fn connect(config: Config, options: Options, node: &str) -> Result<Arc<Self>, ConnectError> {
-        let (client, router) = connect(&config, &options).await?;
-        let (mut publisher, mut routers) = (client.clone(), vec![router]);
+        let (client, router) = Connection::open(&config, &options).await?;
+        let (client, mut routers) = (Arc::new(client), vec![router]);
+        let mut publisher = client.clone();
         if options.replicas > 0 {
-            let (own, router) = connect(&config, &options).await?;
-            publisher = own;
+            let (own, router) = Connection::open(&config, &options).await?;
+            publisher = Arc::new(own);
             routers.push(router);
         }
-        let (mut reconnects, mut republishes) = (client.reconnect_rx(), publisher.reconnect_rx());
-
         let keys = (0..options.partitions.count()).map(|number| Keys::new(&options.prefix, number, node)).collect();
         let permits = |max: usize| Semaphore::new(max.min(Semaphore::MAX_PERMITS));
         Ok(Arc::new_cyclic(|this: &std::sync::Weak<Self>| {
-            let this = this.clone();
-            let forget = tokio::spawn(async move {
-                loop {
-                    let reconnected = tokio::select! {
-                        reconnected = reconnects.recv() => reconnected,
-                        reconnected = republishes.recv() => reconnected,
+            let kept = [client.clone(), publisher.clone()].into_iter().zip(routers);
+            let keep = kept.map(|(connection, router)| {
+                let (this, options) = (this.clone(), options.clone());
+                tokio::spawn(async move {
+                    let again = || {
+                        if let Some(this) = this.upgrade() {
+                            this.loaded.iter().for_each(|loaded| loaded.store(false, Ordering::Relaxed));
+                            this.suspect.store(false, Ordering::Relaxed);
+                        }
                     };
-                    if matches!(reconnected, Err(tokio::sync::broadcast::error::RecvError::Closed)) {
-                        return;
-                    }
-                    let Some(this) = this.upgrade() else { return };
-                    this.loaded.iter().for_each(|loaded| loaded.store(false, Ordering::Relaxed));
-                    this.suspect.store(false, Ordering::Relaxed);
-                }
+                    connection.keep(&options, router, again).await;
+                })
             });
+            let tasks = keep.collect();
             Self {
                 publishing: permits(options.publishing_max),
                 publishing_bytes: permits(options.publishing_bytes_max.min(u32::MAX as usize)),
@@ -128,14 +122,14 @@ impl Commands {
                 loaded: Default::default(),
                 suspect: AtomicBool::new(false),
                 losses: AtomicU64::new(0),
-                tasks: vec![forget],
-                routers,
+                clustered: config.server.is_clustered(),
+                tasks,
             }
         }))
     }
 
     pub(crate) fn is_clustered(&self) -> bool {
-        self.client.is_clustered()
+        self.clustered
     }
 
     /// The command that tells on channels.
@@ -200,9 +194,10 @@ impl Commands {
     ) -> Result<Value, Error> {
         let mut arguments = self.arguments(partition, era);
         arguments.extend(more);
-        let result = self.client.evalsha::<Value, _, _, _>(&*script.digest, keys.clone(), arguments.clone()).await;
+        let client = self.client.client();
+        let result = client.evalsha::<Value, _, _, _>(&*script.digest, keys.clone(), arguments.clone()).await;
         if result.as_ref().is_err_and(is_unknown) {
-            return self.client.eval(&*script.source, keys, arguments).await;
+            return client.eval(&*script.source, keys, arguments).await;
         }
         result
     }
@@ -244,7 +239,7 @@ impl Commands {
                 tracing::warn!(%error, "redis refuses a command");
                 if error.details().starts_with("READONLY") {
                     // It was the primary once: ask again who is.
-                    let (client, publisher) = (self.client.clone(), self.publisher.clone());
+                    let (client, publisher) = (self.client.client(), self.publisher.client());
                     let apart = self.options.replicas > 0;
                     tokio::spawn(async move {
                         let _ = client.force_reconnection().await;
@@ -267,27 +262,13 @@ impl Commands {
     /// Sends a plain command to the server of a key.
     pub(crate) async fn plain(&self, name: &'static str, key: &str, arguments: Vec<Value>) -> Result<Value, Error> {
         let hash = ClusterHash::Custom(fred::util::redis_keyslot(key.as_bytes()));
-        self.client.custom(CustomCommand::new_static(name, hash, false), arguments).await
+        self.client.client().custom(CustomCommand::new_static(name, hash, false), arguments).await
     }
 
     /// For what may take several commands.
     pub(crate) fn patience(&self) -> Duration {
         self.options.command_timeout * 4
     }
-}
-
-/// A connection that comes back by itself, and its task.
-async fn connect(config: &Config, options: &Options) -> Result<(Client, JoinHandle<Result<(), Error>>), ConnectError> {
-    let client = Builder::from_config(config.clone())
-        .set_connection_config(address::connection(options))
-        .set_performance_config(address::performance(options, None))
-        .set_policy(address::reconnect())
-        .build()
-        .map_err(|error| ConnectError::of(&error))?;
-    let connected = timeout(options.command_timeout * 4, client.init()).await;
-    let late = |_| ConnectError::Unreachable("it does not answer in time".to_owned());
-    let router = connected.map_err(late)?.map_err(|error| ConnectError::of(&error))?;
-    Ok((client, router))
 }
 
 /// Whether the script found that the era is over: then it has done nothing.

@@ -21,6 +21,7 @@ mod answers;
 mod backplane;
 mod census;
 mod commands;
+mod connection;
 mod eras;
 mod error;
 mod feed;

@@ -231,9 +231,9 @@ impl Commands {
         };
         if let [call] = calls {
             let (command, arguments) = command(call);
-            return vec![self.publisher.custom(command, arguments).await];
+            return vec![self.publisher.client().custom(command, arguments).await];
         }
-        let pipeline = self.publisher.pipeline();
+        let pipeline = self.publisher.client().pipeline();
         for call in calls {
             let (command, arguments) = command(call);
             if let Err(error) = pipeline.custom::<Value, _>(command, arguments).await {

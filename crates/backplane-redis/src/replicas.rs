@@ -59,7 +59,7 @@ impl Commands {
         check.extend([text(self.node.as_str()), text(""), text(""), text("")]);
         let longest = self.options.replica_timeout.min(self.options.command_timeout / 2);
         let wait = vec![number(self.options.replicas), number(usize::try_from(millis(longest).max(1)).unwrap_or(1))];
-        let pipeline = self.publisher.pipeline();
+        let pipeline = self.publisher.client().pipeline();
         let queued = async {
             pipeline.custom::<Value, _>(CustomCommand::new_static("EVAL", hash.clone(), false), check).await?;
             pipeline.custom::<Value, _>(CustomCommand::new_static("WAIT", hash, false), wait).await?;

@@ -160,7 +160,7 @@ async fn a_sentinel_may_want_a_password_of_its_own() {
     for (redis, more) in
         [("of-redis", ""), ("of-redis", "&sentinelPassword=wrong-one"), ("wrong-one", "&sentinelPassword=of-sentinel")]
     {
-        let error = connect(with(&guarded, redis, more)).await.err().expect("refused");
+        let error = connect(with(&guarded, redis, more)).await.expect_err("refused");
         println!("{error}");
         assert!(matches!(error, ConnectError::Credentials(_) | ConnectError::Unreachable(_)), "{error:?}");
         assert!(!error.to_string().contains("of-") && !error.to_string().contains("wrong"), "{error}");
