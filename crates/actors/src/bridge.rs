@@ -25,8 +25,8 @@ use crate::{
     History, Options, Rooms,
     fatal::Vital,
     messages::{
-        AskTopic, AskTotals, Clear, Deliver, Delivery, Feed, Follow, Forget, Join, Leave, ListTopics, Publish, Reset,
-        Unfollow, WorkerUp,
+        AskTopic, AskTotals, Clear, Close, Deliver, Delivery, Feed, Follow, Forget, Join, Leave, ListTopics, Publish,
+        Reset, Unfollow, WorkerUp,
     },
 };
 
@@ -382,6 +382,15 @@ impl Handler<Publish> for Bridge {
             drop(waiting);
             answers
         })
+    }
+}
+
+impl Handler<Close> for Bridge {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Close, _: &mut Self::Context) -> Self::Result {
+        let backplane = self.backplane.clone();
+        Box::pin(async move { backplane.close().await })
     }
 }
 

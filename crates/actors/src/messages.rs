@@ -98,6 +98,11 @@ message!(AskTopic => Result<Option<TopicInfo>, BackplaneError>);
 pub struct AskTotals;
 message!(AskTotals => Result<Totals, BackplaneError>);
 
+/// Nothing is published any more: let go of the backplane.
+#[derive(Debug)]
+pub struct Close;
+message!(Close);
+
 // To history.
 
 /// From now on it is fed everything that fits these selectors and comes after the heads.

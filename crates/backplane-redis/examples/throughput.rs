@@ -37,6 +37,10 @@ fn floor(socket: &str) -> f64 {
     let source = format!("{}\n{}", read("prelude.lua"), read("publish.lua"));
     let load = Command::new("redis-cli").args(["-s", socket, "SCRIPT", "LOAD", &source]).output().expect("redis-cli");
     let digest = String::from_utf8_lossy(&load.stdout).trim().to_owned();
+    let info = Command::new("redis-cli").args(["-s", socket, "INFO", "replication"]).output().expect("redis-cli");
+    let info = String::from_utf8_lossy(&info.stdout).into_owned();
+    let server = info.lines().find_map(|line| line.strip_prefix("master_replid:")).expect("its name");
+    let era = format!("{}:0", server.trim());
     let key = |name: &str| format!("{{floor:0}}:{name}");
     let mut arguments: Vec<String> =
         ["-s", socket, "-n", &EVENTS.to_string(), "-P", "50", "-c", "1", "-r", "100", "-q", "EVALSHA", &digest, "6"]
@@ -44,9 +48,9 @@ fn floor(socket: &str) -> f64 {
             .to_vec();
     arguments.extend(["meta", "topics", "names", "recent", "due", "s:t/__rand_int__"].map(key));
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis();
-    let rest = [&now.to_string(), "0-0", "t/__rand_int__", "", &"x".repeat(100), "200", "3600000", "600000"];
+    let rest = [&now.to_string(), "0-0", &era, "t/__rand_int__", "", &"x".repeat(100), "200", "3600000", "600000"];
     arguments.extend(rest.map(str::to_owned));
-    arguments.extend([key("c:t/__rand_int__"), key("all"), "PUBLISH".to_owned()]);
+    arguments.extend([key("c:t/__rand_int__"), key("all"), "PUBLISH".to_owned(), String::new()]);
     let output = Command::new("redis-benchmark").args(arguments).output().expect("redis-benchmark");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let words: Vec<_> = text.split_whitespace().collect();

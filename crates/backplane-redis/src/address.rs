@@ -2,7 +2,8 @@
 //!
 //! * `redis://user:password@host:6379/0`: one Redis. `rediss://` with TLS; the system's certificate authorities are trusted.
 //! * `redis-sentinel://user:password@sentinel:26379/0?sentinelServiceName=mymaster&node=other:26379`: the primary that the
-//!   Sentinels name. `rediss-sentinel://` with TLS.
+//!   Sentinels name. `rediss-sentinel://` with TLS. User and password are Redis'; those of the Sentinels themselves, if they
+//!   want any, are `&sentinelUsername=user&sentinelPassword=password`.
 //! * `redis-cluster://user:password@node:6379?node=other:6379`: a cluster. `rediss-cluster://` with TLS.
 //! * `redis+unix:///path/to/socket`: one Redis on this machine.
 //!

@@ -13,7 +13,7 @@ use towncrier_core::{
 use towncrier_wire::{EventId, Heads, NewEvent, Partitions, Selector, Topic};
 
 use crate::{
-    ConnectError, Options, address,
+    ConnectError, Heals, Options, address,
     commands::Commands,
     feed::{Feed, Trouble},
     greet,
@@ -58,6 +58,7 @@ pub async fn connect(options: Options) -> Result<(RedisBackplane, Signals), Conn
     let node = NodeId::draw();
     let commands = Commands::connect(config, options, node).await?;
     greet::check(&commands).await?;
+    commands.settled().await.map_err(|error| ConnectError::of(&error))?;
 
     let intake = Arc::new(Intake::new(commands.options.intake_bytes_max));
     let link =
@@ -105,6 +106,14 @@ impl RedisBackplane {
     pub fn peers(&self) -> (RedisPeers, mpsc::Receiver<ControlMessage>) {
         let (sender, receiver) = control_messages();
         (RedisPeers::new(self.commands.clone(), sender), receiver)
+    }
+
+    /// How often Redis was asked by this node for what it had lost, after a change of server, and the answers were put
+    /// back; how many events were; and how often that was not whole, so that sessions were told of a loss. Each is counted
+    /// by one of the nodes that took part: the sum over all is the hub's.
+    #[must_use]
+    pub fn heals(&self) -> Heals {
+        self.commands.counts.heals()
     }
 
     fn ask(&self, ask: Ask) -> Answer<'_, Result<(), BackplaneError>> {
@@ -181,6 +190,14 @@ impl Backplane for RedisBackplane {
         Box::pin(async move {
             self.commands.available()?;
             self.commands.clear(&topic).await
+        })
+    }
+
+    /// Waits for publishes that are under way, and lets Redis know that no census needs to wait for this node.
+    fn close(&self) -> Answer<'_, ()> {
+        Box::pin(async move {
+            self.commands.close().await;
+            self.tasks.iter().for_each(JoinHandle::abort);
         })
     }
 

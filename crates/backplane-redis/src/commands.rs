@@ -14,28 +14,46 @@ use std::{
 };
 
 use fred::{
-    clients::Client,
     error::{Error, ErrorKind},
-    interfaces::{ClientLike, EventInterface, LuaInterface},
-    types::{Builder, ClusterHash, CustomCommand, Value, config::Config},
+    interfaces::{ClientLike, LuaInterface},
+    types::{ClusterHash, CustomCommand, Value, config::Config},
 };
-use tokio::{sync::Semaphore, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::{Notify, Semaphore},
+    task::JoinHandle,
+};
 use towncrier_backplane::{BackplaneError, NodeId};
 use towncrier_wire::{EventId, Heads, Topic, limits::PARTITIONS_MAX};
 
-use crate::{ConnectError, Options, address, keys::Keys, publish, scripts::Script};
+use crate::{
+    ConnectError, Options, census::Counts, connection::Connection, eras::Eras, keys::Keys, publish, replicas::Turn,
+    scripts::Script, tail::Tail,
+};
 
 /// What fred says of a command that it had no connection for.
 const NOT_SENT: [&str; 3] =
     ["Failed to route command.", "Client is not initialized.", "Failed to send command to router."];
 
 pub(crate) struct Commands {
-    pub(crate) client: Client,
+    pub(crate) client: Arc<Connection>,
+    /// What publishes go by: a connection of its own where each waits for replicas, and holds up what comes behind it.
+    pub(crate) publisher: Arc<Connection>,
     pub(crate) options: Options,
     pub(crate) keys: Vec<Keys>,
+    /// This process.
     pub(crate) node: NodeId,
     /// The newest id of each partition that this node has heard of. Redis never gives ids below.
     seen: Mutex<Heads>,
+    /// How often a node was new in a partition, as far as this one has heard.
+    pub(crate) joins: [AtomicU64; PARTITIONS_MAX],
+    pub(crate) eras: Eras,
+    pub(crate) tail: Tail,
+    /// Told when a script was refused in the era that this node is in.
+    pub(crate) refused: Notify,
+    pub(crate) counts: Counts,
+    pub(crate) turns: [Turn; PARTITIONS_MAX],
+    /// Once this is set, nothing is published any more.
+    pub(crate) closed: AtomicBool,
     /// Partitions whose Redis is known to have the publish script.
     pub(crate) loaded: [AtomicBool; PARTITIONS_MAX],
     /// Whether an answer was late or never came, and none has come since.
@@ -46,63 +64,72 @@ pub(crate) struct Commands {
     pub(crate) publishing: Semaphore,
     pub(crate) publishing_bytes: Semaphore,
     pub(crate) wire: Semaphore,
+    clustered: bool,
     tasks: Vec<JoinHandle<()>>,
-    /// fred's own task.
-    router: JoinHandle<Result<(), Error>>,
 }
 
 impl Drop for Commands {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
-        self.router.abort();
     }
 }
 
 impl Commands {
     /// Connects, once.
     pub(crate) async fn connect(config: Config, options: Options, node: NodeId) -> Result<Arc<Self>, ConnectError> {
-        let client = Builder::from_config(config)
-            .set_connection_config(address::connection(&options))
-            .set_performance_config(address::performance(&options, None))
-            .set_policy(address::reconnect())
-            .build()
-            .map_err(|error| ConnectError::of(&error))?;
-        let mut reconnects = client.reconnect_rx();
-        let connected = timeout(options.command_timeout * 4, client.init()).await;
-        let late = |_| ConnectError::Unreachable("it does not answer in time".to_owned());
-        let router = connected.map_err(late)?.map_err(|error| ConnectError::of(&error))?;
-
+        let (client, router) = Connection::open(&config, &options).await?;
+        let (client, mut routers) = (Arc::new(client), vec![router]);
+        let mut publisher = client.clone();
+        if options.replicas > 0 {
+            let (own, router) = Connection::open(&config, &options).await?;
+            publisher = Arc::new(own);
+            routers.push(router);
+        }
         let keys = (0..options.partitions.count()).map(|number| Keys::new(&options.prefix, number, node)).collect();
         let permits = |max: usize| Semaphore::new(max.min(Semaphore::MAX_PERMITS));
         Ok(Arc::new_cyclic(|this: &std::sync::Weak<Self>| {
-            let this = this.clone();
-            let forget = tokio::spawn(async move {
-                while !matches!(reconnects.recv().await, Err(tokio::sync::broadcast::error::RecvError::Closed)) {
-                    let Some(this) = this.upgrade() else { return };
-                    this.loaded.iter().for_each(|loaded| loaded.store(false, Ordering::Relaxed));
-                    this.suspect.store(false, Ordering::Relaxed);
-                }
+            let kept = [client.clone(), publisher.clone()].into_iter().zip(routers);
+            let keep = kept.map(|(connection, router)| {
+                let (this, options) = (this.clone(), options.clone());
+                tokio::spawn(async move {
+                    let again = || {
+                        if let Some(this) = this.upgrade() {
+                            this.loaded.iter().for_each(|loaded| loaded.store(false, Ordering::Relaxed));
+                            this.suspect.store(false, Ordering::Relaxed);
+                        }
+                    };
+                    connection.keep(&options, router, again).await;
+                })
             });
+            let tasks = keep.collect();
             Self {
                 publishing: permits(options.publishing_max),
                 publishing_bytes: permits(options.publishing_bytes_max.min(u32::MAX as usize)),
                 wire: permits(publish::WIRE),
+                tail: Tail::new(options.heal_bytes),
                 client,
+                publisher,
                 options,
                 keys,
                 node,
                 seen: Mutex::new([EventId::ZERO; PARTITIONS_MAX]),
+                joins: Default::default(),
+                eras: Eras::default(),
+                refused: Notify::new(),
+                counts: Counts::default(),
+                turns: Default::default(),
+                closed: AtomicBool::new(false),
                 loaded: Default::default(),
                 suspect: AtomicBool::new(false),
                 losses: AtomicU64::new(0),
-                tasks: vec![forget],
-                router,
+                clustered: config.server.is_clustered(),
+                tasks,
             }
         }))
     }
 
     pub(crate) fn is_clustered(&self) -> bool {
-        self.client.is_clustered()
+        self.clustered
     }
 
     /// The command that tells on channels.
@@ -133,12 +160,12 @@ impl Commands {
         }
     }
 
-    /// What every script is told first: the clock, and what this node has seen of the partition.
-    pub(crate) fn arguments(&self, partition: usize) -> Vec<Value> {
-        vec![text((self.options.clock)().to_string()), text(self.seen()[partition].to_string())]
+    /// What every script is told first: the clock, what this node has seen of the partition, and the era.
+    pub(crate) fn arguments(&self, partition: usize, era: &str) -> Vec<Value> {
+        vec![text((self.options.clock)().to_string()), text(self.seen()[partition].to_string()), text(era)]
     }
 
-    /// Runs a script on a partition. Not for publishing: if Redis does not know the script, it is sent again with its source.
+    /// Runs a script on a partition, in the era that this node is in. Not for publishing: see `ask`.
     pub(crate) async fn run(
         &self,
         script: &Script,
@@ -146,16 +173,40 @@ impl Commands {
         keys: Vec<String>,
         more: Vec<Value>,
     ) -> Result<Value, BackplaneError> {
-        if !self.client.is_connected() {
+        let era = self.eras.current(partition).filter(|_| self.client.is_connected());
+        let era = era.ok_or(BackplaneError::Unavailable)?;
+        let result = self.ask(script, partition, &era, keys, more).await;
+        if result.as_ref().is_err_and(is_census) {
+            self.refused(partition, &era);
             return Err(BackplaneError::Unavailable);
         }
-        let mut arguments = self.arguments(partition);
-        arguments.extend(more);
-        let mut result = self.client.evalsha::<Value, _, _, _>(&*script.digest, keys.clone(), arguments.clone()).await;
-        if result.as_ref().is_err_and(is_unknown) {
-            result = self.client.eval(&*script.source, keys, arguments).await;
-        }
         self.sort(result)
+    }
+
+    /// The same in any era. If Redis does not know the script, it is sent again with its source.
+    pub(crate) async fn ask(
+        &self,
+        script: &Script,
+        partition: usize,
+        era: &str,
+        keys: Vec<String>,
+        more: Vec<Value>,
+    ) -> Result<Value, Error> {
+        let mut arguments = self.arguments(partition, era);
+        arguments.extend(more);
+        let client = self.client.client();
+        let result = client.evalsha::<Value, _, _, _>(&*script.digest, keys.clone(), arguments.clone()).await;
+        if result.as_ref().is_err_and(is_unknown) {
+            return client.eval(&*script.source, keys, arguments).await;
+        }
+        result
+    }
+
+    /// Takes in that an era is over, unless that is known.
+    pub(crate) fn refused(&self, partition: usize, era: &str) {
+        if self.eras.refuse(partition, era) {
+            self.refused.notify_one();
+        }
     }
 
     /// Sorts what fred says, and remembers whether Redis answers at all.
@@ -188,8 +239,14 @@ impl Commands {
                 tracing::warn!(%error, "redis refuses a command");
                 if error.details().starts_with("READONLY") {
                     // It was the primary once: ask again who is.
-                    let client = self.client.clone();
-                    tokio::spawn(async move { client.force_reconnection().await });
+                    let (client, publisher) = (self.client.client(), self.publisher.client());
+                    let apart = self.options.replicas > 0;
+                    tokio::spawn(async move {
+                        let _ = client.force_reconnection().await;
+                        if apart {
+                            let _ = publisher.force_reconnection().await;
+                        }
+                    });
                 }
                 Err(BackplaneError::Unavailable)
             }
@@ -205,13 +262,18 @@ impl Commands {
     /// Sends a plain command to the server of a key.
     pub(crate) async fn plain(&self, name: &'static str, key: &str, arguments: Vec<Value>) -> Result<Value, Error> {
         let hash = ClusterHash::Custom(fred::util::redis_keyslot(key.as_bytes()));
-        self.client.custom(CustomCommand::new_static(name, hash, false), arguments).await
+        self.client.client().custom(CustomCommand::new_static(name, hash, false), arguments).await
     }
 
     /// For what may take several commands.
     pub(crate) fn patience(&self) -> Duration {
         self.options.command_timeout * 4
     }
+}
+
+/// Whether the script found that the era is over: then it has done nothing.
+pub(crate) fn is_census(error: &Error) -> bool {
+    error.details().starts_with("CENSUS")
 }
 
 /// Whether Redis does not have the script: then it has done nothing.

@@ -8,6 +8,8 @@
 //! **Rounds.** Joins, leaves, announcements and the periodic probe are one thing, see `rounds`: at the end of a round
 //! `through` is a correct answer to all of them, and what comes later is after it.
 //!
+//! **Another server.** A link begins with `census`: if Redis may have lost its tail, it gets it back from the nodes first.
+//!
 //! **Doubt.** A connection that is gone, an intake that had to drop messages, or an event whose `prev` is after `through`
 //! put everything after `through` in doubt. Nothing newer is taken until that was read from history and told in the order
 //! of its ids (`recover`); the head up to which it is read is asked for after the new subscriptions are in force,
@@ -161,6 +163,7 @@ impl Feed {
         }
         link.subscribe(&channels).await?;
         link.barrier().await?;
+        self.commands.settle().await?;
         self.recover(0..self.commands.keys.len()).await?;
 
         let mut asking: Option<Asking> = None;
@@ -200,6 +203,9 @@ impl Feed {
                     Some(ask) => self.unanswered.push(ask),
                     None => return Err(Trouble::Over),
                 },
+                () = self.commands.refused.notified() => if self.commands.eras.is_refused() {
+                    return Err(Trouble::Link("redis is another one".to_owned()));
+                },
                 _ = probe.tick(), if idle => asking = Some(self.begin(&link)),
             }
             if self.round.is_none() && asking.is_none() {
@@ -228,13 +234,23 @@ impl Feed {
                             continue;
                         }
                         self.through[partition] = told.id;
-                        events.push(told.encode());
+                        let (key, event) = (told.key.clone(), told.encode());
+                        self.commands.tail.told(partition, &event, key);
+                        events.push(event);
                     } else {
                         self.through[partition] = told.id;
                     }
                 }
                 // These come by a link of their own.
                 Message::Control(_) => {}
+                Message::Census { partition, era } => {
+                    let news = partition < self.commands.keys.len()
+                        && self.commands.eras.current(partition).as_deref() != Some(era.as_str());
+                    if news {
+                        self.send(std::mem::take(&mut events)).await?;
+                        return Err(Trouble::Link("a census is open".to_owned()));
+                    }
+                }
                 Message::Beat { partition, nonce, head } => {
                     let Some(round) = self.round.as_mut().filter(|round| round.nonce == nonce) else { continue };
                     if partition >= self.commands.keys.len() {

@@ -56,7 +56,7 @@ pub(crate) async fn partitions(commands: &Commands) -> Result<(), ConnectError> 
 /// Whatever exists under the names of the hub's keys is of the right type.
 async fn keys_are_ours(commands: &Commands) -> Result<(), ConnectError> {
     for names in &commands.keys {
-        let (hash, zset) = ("hash", "zset");
+        let (hash, zset, set) = ("hash", "zset", "set");
         let keys = [
             (&names.meta, hash),
             (&names.cards, hash),
@@ -64,6 +64,12 @@ async fn keys_are_ours(commands: &Commands) -> Result<(), ConnectError> {
             (&names.names, zset),
             (&names.recent, zset),
             (&names.due, zset),
+            (&names.nodes, zset),
+            (&names.eras, hash),
+            (&names.awaited, set),
+            (&names.came, set),
+            (&names.handed, hash),
+            (&names.order, zset),
         ];
         for (key, expected) in keys {
             let found = commands.plain("TYPE", key, vec![text(key.as_str())]).await;

@@ -13,6 +13,12 @@ pub(crate) struct Keys {
     pub(crate) names: String,
     pub(crate) recent: String,
     pub(crate) due: String,
+    pub(crate) nodes: String,
+    pub(crate) eras: String,
+    pub(crate) awaited: String,
+    pub(crate) came: String,
+    pub(crate) handed: String,
+    pub(crate) order: String,
     /// What a topic's stream begins with.
     pub(crate) streams: String,
     /// The channel of all its events.
@@ -21,6 +27,8 @@ pub(crate) struct Keys {
     pub(crate) control: String,
     /// A hash, node -> when it was last there, and its card.
     pub(crate) cards: String,
+    /// What a node's own channel begins with.
+    pub(crate) nodes_channels: String,
     /// The channel of this node's own beats.
     pub(crate) beats: String,
 }
@@ -35,10 +43,17 @@ impl Keys {
             names: key("names"),
             recent: key("recent"),
             due: key("due"),
+            nodes: key("nodes"),
+            eras: key("eras"),
+            awaited: key("awaited"),
+            came: key("came"),
+            handed: key("handed"),
+            order: key("order"),
             streams: key("s:"),
             all: key("all"),
             control: key("control"),
             cards: key("cards"),
+            nodes_channels: key("n:"),
             beats: key(&format!("n:{node}")),
             tag,
         }

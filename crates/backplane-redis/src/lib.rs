@@ -19,7 +19,10 @@
 pub mod address;
 mod answers;
 mod backplane;
+mod census;
 mod commands;
+mod connection;
+mod eras;
 mod error;
 mod feed;
 mod greet;
@@ -32,10 +35,13 @@ mod peers;
 mod publish;
 mod reads;
 mod recover;
+mod replicas;
 mod rounds;
 mod scripts;
+mod tail;
 
 pub use backplane::{RedisBackplane, connect};
+pub use census::Heals;
 pub use error::ConnectError;
 pub use options::Options;
 pub use peers::RedisPeers;

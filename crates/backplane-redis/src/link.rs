@@ -24,7 +24,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{address, commands::Commands, intake::Intake, message};
+use crate::{address, commands::Commands, connection::Router, intake::Intake, message};
 
 /// Most channels of one SUBSCRIBE.
 const CHANNELS_PER_COMMAND: usize = 5000;
@@ -53,10 +53,11 @@ impl Link {
         intake: &Arc<Intake>,
         partitions: Range<usize>,
     ) -> Result<Self, Error> {
-        let own = commands.client.client_config();
+        let client = commands.client.client();
+        let own = client.client_config();
         let configs: Vec<_> = if commands.is_clustered() {
-            timeout(commands.patience(), commands.client.sync_cluster()).await.map_err(|_| late())??;
-            let routes = commands.client.cached_cluster_state();
+            timeout(commands.options.command_timeout, client.sync_cluster()).await.map_err(|_| late())??;
+            let routes = client.cached_cluster_state();
             let server = |slot| routes.as_ref().and_then(|routes| routes.get_server(slot)).cloned();
             let nobody = || Error::new(ErrorKind::Cluster, "no node of the cluster serves a partition's slot");
             let at = |meta: &String| server(fred::util::redis_keyslot(meta.as_bytes())).ok_or_else(nobody);
@@ -150,7 +151,7 @@ async fn carry(
     router: JoinHandle<Result<(), Error>>,
     intake: Arc<Intake>,
 ) {
-    let mut router = Ends(router);
+    let mut router = Router(router);
     let ended = loop {
         tokio::select! {
             biased;
@@ -177,15 +178,6 @@ async fn carry(
         Some(Ok(Err(error))) => error.to_string(),
         _ => "the connection was closed".to_owned(),
     });
-}
-
-/// fred's task, which ends with ours.
-struct Ends(JoinHandle<Result<(), Error>>);
-
-impl Drop for Ends {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 fn take(value: Value, intake: &Intake) {

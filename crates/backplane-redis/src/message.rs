@@ -1,14 +1,16 @@
 //! What comes by pub/sub, as the scripts write it:
 //!
-//! * `e <id> <prev> <bytes of type> <bytes of topic> <type><topic><data>`: an event;
+//! * `e <id> <prev> <bytes of type> <bytes of topic> <bytes of key> <type><topic><key><data>`: an event, with its idempotency
+//!   key: if the publisher's answer and the event are both lost, who was told of it knows that it must not be stored again;
 //! * `n <node> <text>`: what another node says;
-//! * `h <partition> <nonce> <head>`: a beat of this node, behind every event of the partition up to that head.
+//! * `h <partition> <nonce> <head>`: a beat of this node, behind every event of the partition up to that head;
+//! * `c <partition> <era>`: a census is open, in which this node's part is wanted.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use towncrier_backplane::ControlMessage;
-use towncrier_wire::{Event, EventId, EventType, Topic};
+use towncrier_wire::{Event, EventId, EventType, Name, Topic};
 
 /// An event that is not encoded yet: many are not wanted here.
 #[derive(Debug)]
@@ -16,6 +18,7 @@ pub(crate) struct Told {
     pub(crate) topic: Topic,
     pub(crate) id: EventId,
     pub(crate) prev: EventId,
+    pub(crate) key: Option<Name>,
     event_type: Option<EventType>,
     data: Bytes,
 }
@@ -25,6 +28,7 @@ pub(crate) enum Message {
     Event(Told),
     Beat { partition: usize, nonce: u64, head: EventId },
     Control(ControlMessage),
+    Census { partition: usize, era: String },
 }
 
 impl Told {
@@ -38,19 +42,22 @@ impl Told {
 /// `None` if it is not the hub's.
 pub(crate) fn parse(payload: &Bytes) -> Option<Message> {
     let text = std::str::from_utf8(payload).ok()?;
-    let mut parts = text.splitn(6, ' ');
+    let mut parts = text.splitn(7, ' ');
     match parts.next()? {
         "e" => {
             let id = parts.next()?.parse().ok()?;
             let prev = parts.next()?.parse().ok()?;
             let type_len: usize = parts.next()?.parse().ok()?;
             let topic_len: usize = parts.next()?.parse().ok()?;
+            let key_len: usize = parts.next()?.parse().ok()?;
             let rest = parts.next()?;
             let (event_type, rest) = rest.split_at_checked(type_len)?;
-            let (topic, data) = rest.split_at_checked(topic_len)?;
+            let (topic, rest) = rest.split_at_checked(topic_len)?;
+            let (key, data) = rest.split_at_checked(key_len)?;
+            let key = if key.is_empty() { None } else { Some(Name::new(key).ok()?) };
             let event_type = event_type_of(event_type)?;
             let data = payload.slice_ref(data.as_bytes());
-            Some(Message::Event(Told { topic: Topic::new(topic).ok()?, id, prev, event_type, data }))
+            Some(Message::Event(Told { topic: Topic::new(topic).ok()?, id, prev, key, event_type, data }))
         }
         "n" => {
             let (from, payload_text) = text.get(2..)?.split_once(' ')?;
@@ -61,6 +68,10 @@ pub(crate) fn parse(payload: &Bytes) -> Option<Message> {
             let partition = parts.next()?.parse().ok()?;
             let nonce = parts.next()?.parse().ok()?;
             Some(Message::Beat { partition, nonce, head: parts.next()?.parse().ok()? })
+        }
+        "c" => {
+            let partition = parts.next()?.parse().ok()?;
+            Some(Message::Census { partition, era: parts.next()?.to_owned() })
         }
         _ => None,
     }
@@ -78,19 +89,24 @@ mod tests {
     #[test]
     fn events_and_beats_are_read_and_garbage_is_not() {
         let read = |text: &str| parse(&Bytes::copy_from_slice(text.as_bytes()));
-        let Some(Message::Event(told)) = read("e 5-1 4-0 3 5 newa b/cdata with  spaces\n") else { panic!("an event") };
+        let Some(Message::Event(told)) = read("e 5-1 4-0 3 5 2 newa b/ck1data with  spaces\n") else {
+            panic!("an event")
+        };
         assert_eq!(
             (told.topic.as_str(), told.id.to_string(), told.prev.to_string()),
             ("a b/c", "5-1".into(), "4-0".into())
         );
+        assert_eq!(told.key.as_ref().map(Name::as_str), Some("k1"));
         let event = told.encode();
         assert_eq!((event.event_type().unwrap().as_str(), event.data()), ("new", "data with  spaces\n"));
-        let Some(Message::Event(told)) = read("e 5-1 0-0 0 1 a") else { panic!("an event") };
+        let Some(Message::Event(told)) = read("e 5-1 0-0 0 1 0 a") else { panic!("an event") };
         assert_eq!(told.encode().data(), "");
         assert!(matches!(read("h 3 77 5-1"), Some(Message::Beat { partition: 3, nonce: 77, .. })));
 
         let Some(Message::Control(said)) = read("n 00000000000000ff {\"a\": 1}\nb c") else { panic!("a message") };
         assert_eq!((said.from.to_string().as_str(), &said.payload[..]), ("00000000000000ff", &b"{\"a\": 1}\nb c"[..]));
+
+        assert!(matches!(read("c 3 ab:1.2"), Some(Message::Census { partition: 3, era }) if era == "ab:1.2"));
 
         for garbage in [
             "",
@@ -99,14 +115,15 @@ mod tests {
             "n 1 x",
             "e",
             "x 1 2",
-            "e 5-1 4-0 3 900 newtopic",
-            "e 5-1 4-0 0 0 ",
+            "e 5-1 4-0 3 900 0 newtopic",
+            "e 5-1 4-0 0 0 0 ",
             "e 51 40 0 1 a",
             "h 1 2",
             "h 1 2 3",
+            "c 3",
         ] {
             assert!(read(garbage).is_none(), "{garbage}");
         }
-        assert!(parse(&Bytes::from_static(b"e 5-1 4-0 0 1 a\xff")).is_none());
+        assert!(parse(&Bytes::from_static(b"e 5-1 4-0 0 1 0 a\xff")).is_none());
     }
 }

@@ -48,6 +48,14 @@ pub struct Options {
     pub signal_bytes_max: usize,
     /// Most bytes of messages that may wait before that. Beyond it they are dropped and read again from history.
     pub intake_bytes_max: usize,
+    /// Most bytes of events that a node keeps to put them back if Redis loses its tail: what it published and what it was
+    /// told of late, shared with whoever else holds them. 0 keeps none.
+    pub heal_bytes: usize,
+    /// How many replicas must have a publish before it is answered as stored; 0 is none.
+    pub replicas: usize,
+    /// How long that may take, at most half of `command_timeout`. A publish that takes longer is stored and answered as
+    /// timed out.
+    pub replica_timeout: Duration,
     /// The wall clock.
     pub clock: Clock,
 }
@@ -72,6 +80,9 @@ impl Options {
             publishing_bytes_max: 256 * 1024 * 1024,
             signal_bytes_max: 64 * 1024 * 1024,
             intake_bytes_max: 64 * 1024 * 1024,
+            heal_bytes: 32 * 1024 * 1024,
+            replicas: 0,
+            replica_timeout: Duration::from_millis(500),
             clock: Arc::new(move || u64::try_from(now()).unwrap_or(u64::MAX)),
         }
     }

@@ -72,7 +72,8 @@ impl RedisPeers {
             Value::Integer(i64::try_from(millis(CARD_AGE)).unwrap_or(i64::MAX)),
         ];
         let keys = vec![self.commands.keys[PARTITION].cards.clone()];
-        let answer = self.commands.run(&PRESENT, PARTITION, keys, more).await?;
+        // In whatever era: no event hangs on it.
+        let answer = self.commands.sort(self.commands.ask(&PRESENT, PARTITION, "", keys, more).await)?;
         let fields = answers::list(answer)?;
         let peer = |fields: &[Value]| {
             let (id, card) = (answers::str(&fields[0]).ok()?, answers::str(&fields[1]).ok()?);

@@ -1,6 +1,6 @@
 //! What is read: history, topics, heads.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use futures_util::future::try_join_all;
 use towncrier_backplane::BackplaneError;
@@ -105,9 +105,11 @@ impl Commands {
         let names = &self.keys[partition];
         let channel = if nonce.is_some() { names.beats.as_str() } else { "" };
         let beat = format!("h {partition} {}", nonce.unwrap_or_default());
-        let more = vec![text(channel), text(self.tell()), text(beat)];
-        let answer = self.run(&scripts::HEADS, partition, vec![names.meta.clone()], more).await?;
-        let [head, floor] = answers::exactly(answer)?;
+        let more = vec![text(self.node.to_string()), text(channel), text(self.tell()), text(beat)];
+        let keys = vec![names.meta.clone(), names.nodes.clone()];
+        let answer = self.run(&scripts::HEADS, partition, keys, more).await?;
+        let [head, floor, joins] = answers::exactly(answer)?;
+        self.joins[partition].store(answers::count(&joins)? as u64, Ordering::Relaxed);
         let (head, floor) = (answers::id(&head)?, answers::id(&floor)?);
         self.saw(partition, head);
         Ok((head, floor))
@@ -202,14 +204,16 @@ impl Commands {
     /// Lets go of what is too old in a partition: a part of it at a time. Gives whether there may be more.
     pub(crate) async fn sweep(&self, partition: usize) -> Result<bool, BackplaneError> {
         let names = &self.keys[partition];
-        let keys = [&names.meta, &names.topics, &names.names, &names.recent, &names.due].map(Clone::clone).to_vec();
+        let keys = [&names.meta, &names.topics, &names.names, &names.recent, &names.due, &names.nodes];
         let topics_max = self.options.topics_max / self.keys.len();
         let more = vec![
             text(names.streams.as_str()),
             number(SWEEP_TOPICS),
             text(self.options.topic_age_ms().to_string()),
             number(topics_max.max(1)),
+            text(self.node.to_string()),
         ];
+        let keys = keys.map(Clone::clone).to_vec();
         Ok(answers::count(&self.run(&scripts::SWEEP, partition, keys, more).await?)? > 0)
     }
 

@@ -94,7 +94,10 @@ impl Feed {
         let (mut batch, mut told) = (Vec::new(), 0);
         while let Some(Reverse((id, index))) = merge.pop() {
             let source = &mut sources[index];
-            batch.extend(source.events.pop_front());
+            if let Some(event) = source.events.pop_front() {
+                self.commands.tail.told(partition, &event, None);
+                batch.push(event);
+            }
             if source.events.is_empty()
                 && let Some(rest) = source.rest
             {

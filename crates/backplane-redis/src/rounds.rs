@@ -20,6 +20,7 @@ use crate::{
     feed::{BATCH, Feed, Trouble},
     intake::{Intake, Taken},
     link::{Channel, Link},
+    message::Message,
 };
 
 /// Most calls that one round answers.
@@ -147,7 +148,10 @@ pub(crate) async fn hears_itself(commands: &Commands, link: &Link, intake: &Inta
     let beats = async {
         while missing > 0 {
             match intake.take(BATCH).await {
-                Taken::Messages(messages) => missing = missing.saturating_sub(messages.len()),
+                Taken::Messages(messages) => {
+                    let beats = messages.iter().filter(|message| matches!(message, Message::Beat { .. }));
+                    missing = missing.saturating_sub(beats.count());
+                }
                 Taken::Lost => intake.resume(),
                 Taken::Closed(why) => return Err(Trouble::Link(why)),
             }

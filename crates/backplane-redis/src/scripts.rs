@@ -27,4 +27,8 @@ scripts! {
     TOTALS = "totals.lua";
     SWEEP = "sweep.lua";
     PRESENT = "present.lua";
+    ENTER = "enter.lua";
+    HAND = "hand.lua";
+    REPORT = "report.lua";
+    LEAVE = "leave.lua";
 }

@@ -4,43 +4,64 @@ mod support;
 
 use std::{
     collections::BTreeSet,
-    net::TcpListener,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use support::{DEADLINE, Node, Redis, data, options, topic};
+use support::{Node, Redis, data, options, port, topic, until};
 use towncrier_backplane::Backplane;
 use towncrier_backplane_redis::Options;
 use towncrier_wire::EventId;
 
-/// Free for now. Redis cannot be told to take any.
-fn port() -> String {
-    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address").port().to_string()
-}
-
-fn until(what: &str, mut is: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !is() {
-        assert!(began.elapsed() < DEADLINE, "{what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 struct Cluster {
     nodes: Vec<Redis>,
     ports: Vec<String>,
+    ids: Vec<String>,
+}
+
+fn serve(port: &str, bus: &str) -> Redis {
+    let cluster =
+        ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-replica-validity-factor", "0"];
+    let own = ["--bind", "127.0.0.1", "--port", port, "--cluster-port", bus, "--save", ""];
+    Redis::with(&[&cluster[..], &own[..], &["--repl-diskless-sync-delay", "0"]].concat())
+}
+
+/// The line of an answer that is one text.
+fn text_of(answer: &str) -> String {
+    answer.lines().nth(1).unwrap_or(answer).to_owned()
 }
 
 impl Cluster {
+    /// As `redis-cli --cluster reshard` does it.
+    fn move_slot(&self, slot: u16, from: usize, to: usize) {
+        let slot = slot.to_string();
+        let ok = |node: &Redis, command: &[&str]| {
+            let answer = node.ask(command);
+            assert!(answer.starts_with("+OK") || answer.starts_with("+NOKEY"), "{command:?}: {answer}");
+        };
+        ok(&self.nodes[to], &["CLUSTER", "SETSLOT", &slot, "IMPORTING", &self.ids[from]]);
+        ok(&self.nodes[from], &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &self.ids[to]]);
+        loop {
+            let keys = self.nodes[from].ask(&["CLUSTER", "GETKEYSINSLOT", &slot, "5"]);
+            let keys: Vec<_> = keys.lines().skip(1).filter(|line| !line.starts_with('$')).collect();
+            if keys.is_empty() {
+                break;
+            }
+            let migrate = ["MIGRATE", "127.0.0.1", &self.ports[to], "", "0", "5000", "KEYS"];
+            ok(&self.nodes[from], &[&migrate[..], &keys].concat());
+        }
+        ok(&self.nodes[to], &["CLUSTER", "SETSLOT", &slot, "NODE", &self.ids[to]]);
+        ok(&self.nodes[from], &["CLUSTER", "SETSLOT", &slot, "NODE", &self.ids[to]]);
+        ok(&self.nodes[3 - from - to], &["CLUSTER", "SETSLOT", &slot, "NODE", &self.ids[to]]);
+    }
+
     fn start() -> Self {
         let ports: Vec<_> = (0..3).map(|_| port()).collect();
         let buses: Vec<_> = (0..3).map(|_| port()).collect();
-        let start = |index: usize| {
-            let (port, bus) = (ports[index].as_str(), buses[index].as_str());
-            let cluster = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
-            let own = ["--bind", "127.0.0.1", "--port", port, "--cluster-port", bus, "--save", ""];
-            Redis::with(&[&cluster[..], &own[..]].concat())
-        };
+        let start = |index: usize| serve(&ports[index], &buses[index]);
         let nodes: Vec<_> = (0..3).map(start).collect();
         for (node, slots) in nodes.iter().zip([["0", "5460"], ["5461", "10922"], ["10923", "16383"]]) {
             node.ask(&["CLUSTER", "ADDSLOTSRANGE", slots[0], slots[1]]);
@@ -53,7 +74,34 @@ impl Cluster {
             info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
         };
         until("the cluster does not come up", || nodes.iter().all(whole));
-        Self { nodes, ports }
+        let ids = nodes.iter().map(|node| text_of(&node.ask(&["CLUSTER", "MYID"]))).collect();
+        Self { nodes, ports, ids }
+    }
+
+    /// Gives a node a replica.
+    fn replica_of(&self, index: usize) -> Redis {
+        let (port, bus) = (port(), port());
+        let replica = serve(&port, &bus);
+        self.nodes[0].ask(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
+        until("the replica does not know its primary", || {
+            replica.ask(&["CLUSTER", "REPLICATE", &self.ids[index]]).starts_with("+OK")
+        });
+        let own = text_of(&replica.ask(&["CLUSTER", "MYID"]));
+        until("the replica does not follow", || {
+            self.nodes[index].ask(&["INFO", "replication"]).contains("state=online")
+                && replica.ask(&["INFO", "replication"]).contains("master_link_status:up")
+                && self.nodes.iter().all(|node| {
+                    node.ask(&["CLUSTER", "NODES"])
+                        .lines()
+                        .any(|line| line.starts_with(&own) && line.contains("slave") && line.contains(&self.ids[index]))
+                })
+        });
+        replica
+    }
+
+    /// Which node has a slot.
+    fn owner(&self, slot: u16) -> usize {
+        [5460, 10922, 16383].iter().position(|last| slot <= *last).expect("a slot")
     }
 
     fn options(&self, partitions: usize) -> Options {
@@ -105,7 +153,118 @@ async fn a_join_waits_for_every_partition() {
     assert!(heads.iter().all(|head| *head > EventId::ZERO), "{heads:?}");
 }
 
-/// The slot of the only partition goes to another node: what its channels told, they tell there.
+/// A shard's replica, which lagged, takes over: its partitions are healed, and the others know nothing of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_replica_of_a_shard_gets_what_it_lacks_from_the_nodes() {
+    let mut cluster = Cluster::start();
+    let slots: Vec<_> = (0..8).map(|partition| cluster.owner(slot(partition))).collect();
+    let victim = slots[0];
+    assert!(slots.iter().any(|owner| *owner != victim), "{slots:?}");
+    let replica = cluster.replica_of(victim);
+    let options = cluster.options(8);
+    let other_port = cluster.ports[(victim + 1) % 3].clone();
+    let url = format!("redis-cluster://127.0.0.1:{other_port}?node=127.0.0.1:{}", cluster.ports[(victim + 2) % 3]);
+    let options = Options { url, ..options };
+    let nodes = [Node::start(options.clone()).await, Node::start(options).await];
+    nodes[1].join("**").await;
+    let mut counts = std::collections::BTreeMap::<String, usize>::new();
+    let mut publish = async |number: usize| {
+        let name = format!("t/{}", number % 20);
+        let count = counts.entry(name.clone()).or_default();
+        nodes[number % 2].publish(&name, &count.to_string()).await;
+        *count += 1;
+    };
+    for number in 0..100 {
+        publish(number).await;
+    }
+    let offset = |redis: &Redis| {
+        let info = redis.ask(&["INFO", "replication"]);
+        info.lines().find_map(|line| line.strip_prefix("master_repl_offset:").map(str::to_owned))
+    };
+    until("the replica lags", || offset(&cluster.nodes[victim]) == offset(&replica));
+    replica.freeze();
+    cluster.nodes[victim].ask(&["CLIENT", "KILL", "TYPE", "replica"]);
+    for number in 100..300 {
+        publish(number).await;
+    }
+    let floors = nodes[0].backplane.floors().await.unwrap();
+    cluster.nodes[victim].kill();
+    replica.thaw();
+    let began = Instant::now();
+    for number in 300..500 {
+        publish(number).await;
+    }
+    println!("all are stored after {:?}", began.elapsed());
+    let told = nodes[1].hears_all(500).await;
+    for (name, count) in &counts {
+        let expected: Vec<_> = (0..*count).map(|number| number.to_string()).collect();
+        let of_topic: Vec<_> = told.iter().filter(|event| event.topic().as_str() == name).cloned().collect();
+        assert_eq!(data(&of_topic), expected, "{name}");
+        let read = nodes[0].backplane.read(topic(name), EventId::ZERO, 1000).await.unwrap();
+        assert!(read.events == of_topic, "history of {name} reads whole");
+    }
+    assert_eq!(nodes[0].backplane.floors().await.unwrap(), floors);
+    let heals: Vec<_> = nodes.iter().map(|node| node.backplane.heals()).collect();
+    let lost = slots.iter().filter(|owner| **owner == victim).count();
+    let sum = |of: fn(&towncrier_backplane_redis::Heals) -> u64| heals.iter().map(of).sum::<u64>();
+    assert_eq!(sum(|heals| heals.censuses), lost as u64, "one for each partition of the shard: {heals:?}");
+    assert!(sum(|heals| heals.events) > 0 && sum(|heals| heals.incomplete) == 0, "{heals:?}");
+}
+
+fn slot(partition: usize) -> u16 {
+    fred::util::redis_keyslot(format!("{{test:{partition}}}").as_bytes())
+}
+
+/// The slot of the only partition goes to another node and back, key by key, while nodes publish: what its channels told,
+/// they tell there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_that_moves_loses_nothing() {
+    let cluster = Cluster::start();
+    let (node, other) = (Arc::new(Node::start(cluster.options(1)).await), Node::start(cluster.options(1)).await);
+    other.join("**").await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let publishers: Vec<_> = (0..3)
+        .map(|publisher| {
+            let (node, stop) = (node.clone(), stop.clone());
+            tokio::spawn(async move {
+                let mut count = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    node.publish(&format!("t/{publisher}/{}", count % 20), &count.to_string()).await;
+                    count += 1;
+                }
+                count
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let own = slot(0);
+    let mut from = cluster.owner(own);
+    for _ in 0..3 {
+        let to = (from + 1) % 3;
+        tokio::task::block_in_place(|| cluster.move_slot(own, from, to));
+        from = to;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let mut count = 0;
+    for publisher in publishers {
+        count += publisher.await.expect("a publisher");
+    }
+    let told = other.hears_all(count).await;
+    let mut held = 0;
+    for publisher in 0..3 {
+        for number in 0..20 {
+            let name = format!("t/{publisher}/{number}");
+            let read = node.backplane.read(topic(&name), EventId::ZERO, usize::MAX).await.unwrap();
+            let of_topic: Vec<_> = told.iter().filter(|event| event.topic().as_str() == name).cloned().collect();
+            assert!(read.events == of_topic, "history of {name} reads whole");
+            held += read.events.len();
+        }
+    }
+    assert_eq!(held, count);
+    println!("{count} published, {:?}", node.backplane.heals());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failover_by_sentinel_is_survived() {
     let (first, second, third) = (port(), port(), port());

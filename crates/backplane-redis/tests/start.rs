@@ -131,6 +131,50 @@ async fn keys_of_somebody_else_are_told() {
     node.publish("a", "now it is free").await;
 }
 
+/// A key that somebody makes another type of while the hub runs: what is answered with an error is not stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_get_a_wrong_type_later_store_nothing() {
+    let redis = Redis::start();
+    // Nothing but what is asked for here touches the keys.
+    let quiet = Options { probe_interval: std::time::Duration::from_secs(60), ..options(&redis, 1) };
+    let node = Node::start(quiet).await;
+    node.join("**").await;
+    node.publish("a", "1").await;
+    let mut count = 1;
+    for key in ["meta", "topics", "names", "recent", "due", "s:a", "s:new"] {
+        let (key, aside) = (format!("{{test:0}}:{key}"), "{test:0}:aside");
+        redis.ask(&["RENAME", &key, aside]);
+        redis.ask(&["SET", &key, "x"]);
+        for name in ["a", "new"] {
+            let refused = match key.as_str() {
+                // Only new topics are written there.
+                "{test:0}:names" | "{test:0}:s:new" => name == "new",
+                "{test:0}:s:a" => name == "a",
+                _ => true,
+            };
+            let published = node.try_publish(name, &format!("{key} is none"), None).await;
+            assert_eq!(published.is_err(), refused, "{name} with {key}: {published:?}");
+            count += usize::from(!refused);
+        }
+        redis.ask(&["DEL", &key]);
+        redis.ask(&["RENAME", aside, &key]);
+    }
+    node.publish("a", "last").await;
+    count += 1;
+    let told = node.hears(count).await;
+    assert_eq!(told.len(), count);
+    let mut held = 0;
+    for name in ["a", "new"] {
+        let events = node.backplane.read(topic(name), EventId::ZERO, 100).await.unwrap().events;
+        for pair in events.windows(2) {
+            assert_eq!(pair[1].prev(), pair[0].id());
+        }
+        held += events.len();
+    }
+    let totals = node.backplane.totals().await.unwrap();
+    assert_eq!((held, totals.events), (count, count), "stored is what was answered as stored");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn foreign_entries_and_messages_are_passed_over() {
     let redis = Redis::start();

@@ -107,6 +107,11 @@ pub trait Backplane: Debug + Send + Sync + 'static {
     /// Takes all events of a topic away, and gives their number.
     fn clear(&self, topic: Topic) -> Answer<'_, Result<usize, BackplaneError>>;
 
+    /// Ends in good order: nothing is published any more, and others need not wait for this node. Signals end.
+    fn close(&self) -> Answer<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
     /// What is held in all; also the round trip that readiness rests on.
     fn totals(&self) -> Answer<'_, Result<Totals, BackplaneError>>;
 }

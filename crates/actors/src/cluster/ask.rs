@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Hub, NodeInfo,
-    messages::{Clear, Disappear, Gather, ListNodes},
+    messages::{Clear, Close, Disappear, Gather, ListNodes},
 };
 
 /// The hub is stopping and does not answer.
@@ -103,9 +103,11 @@ impl Hub {
         self.cluster().send(ListNodes).await.map_err(|_| Stopping)
     }
 
-    /// Tells the other nodes that this one is going.
+    /// Tells the other nodes that this one is going, and lets go of the backplane. To be called when nothing is published any
+    /// more, and the hub is stopping.
     pub async fn take_leave(&self) {
         // A hub that has stopped already is found to be gone a few seconds later.
         let _ = self.cluster().send(Disappear).await;
+        let _ = self.bridge().send(Close).await;
     }
 }

@@ -272,6 +272,7 @@ fn a_node_that_takes_leave_is_gone_at_once_and_a_new_one_there() {
             assert!(began.elapsed() < Duration::from_millis(500), "it says hello");
             sleep(Duration::from_millis(5)).await;
         }
+        new.begin_drain();
         new.take_leave().await;
         let began = Instant::now();
         while hubs[0].nodes().await.expect("nodes").len() > 3 {

@@ -1,15 +1,15 @@
 -- Says that a node is there, or is not any more, and who else is.
 --
 -- KEYS  1 cards
--- ARGV  1, 2 unused here  3 node  4 its card, or '' if it is gone  5 for how long a card holds (ms)
+-- ARGV  1, 2, 3 unused here  4 node  5 its card, or '' if it is gone  6 for how long a card holds (ms)
 -- Gives {node, card, node, card, ...}
 
 local _, own = clocks(ARGV[1])
-local age = tonumber(ARGV[5])
-if ARGV[4] == '' then
-  redis.call('HDEL', KEYS[1], ARGV[3])
+local age = tonumber(ARGV[6])
+if ARGV[5] == '' then
+  redis.call('HDEL', KEYS[1], ARGV[4])
 else
-  redis.call('HSET', KEYS[1], ARGV[3], string.format('%.0f ', own) .. ARGV[4])
+  redis.call('HSET', KEYS[1], ARGV[4], string.format('%.0f ', own) .. ARGV[5])
   redis.call('PEXPIRE', KEYS[1], 10 * age)
 end
 local out, all = {}, redis.call('HGETALL', KEYS[1])

@@ -1,15 +1,15 @@
 -- Reads a topic's events after an id, and what is lost of it.
 --
 -- KEYS  1 meta  2 topics  3 due  4 stream of the topic
--- ARGV  1 now (ms)  2 newest id that the caller has seen of the partition  3 topic  4 after which id
---       5 most events  6 most bytes of data (one event may have more)
+-- ARGV  1 now (ms)  2 newest id that the caller has seen of the partition  3 era  4 topic  5 after which id
+--       6 most events  7 most bytes of data (one event may have more)
 -- Gives {head of the partition, newest id of the topic that is not retained or 0-0, 1 if there is more, else 0,
 --        {id, type, prev, data, id, type, prev, data, ...}}
 
 local now, own = clocks(ARGV[1])
-local ms, seq = open(KEYS[1], now, ARGV[2])
+local ms, seq = open(KEYS[1], now, ARGV[2], ARGV[3])
 local head = text(ms, seq)
-local last, events = expire(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[3], own)
+local last, events = expire(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[4], own)
 if not last then
   return { head, '0-0', 0, {} }
 elseif events == 0 then
@@ -29,9 +29,9 @@ while from do
   from = '(' .. page[1][1]
 end
 
-local limit, room = tonumber(ARGV[5]), tonumber(ARGV[6])
+local limit, room = tonumber(ARGV[6]), tonumber(ARGV[7])
 local found, count, size, more = {}, 0, 0, 0
-from = '(' .. ARGV[4]
+from = '(' .. ARGV[5]
 local PAGE = 32
 while from do
   local page = redis.call('XRANGE', KEYS[4], from, '+', 'COUNT', PAGE)

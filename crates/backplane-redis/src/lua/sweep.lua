@@ -1,27 +1,31 @@
 -- Lets go of what nobody publishes to any more: first of events that are too old, much later of the topic itself. Then the
 -- floor rises to its last id, so that a loss is never silent.
 --
--- KEYS  1 meta  2 topics  3 names  4 recent  5 due; and the streams of the topics that are found, which share their hash tag
--- ARGV  1 now (ms)  2 newest id that the caller has seen of the partition  3 what a stream's key begins with
---       4 most topics to touch  5 for how long a topic is remembered after its last event (ms)  6 most topics to remember
+-- KEYS  1 meta  2 topics  3 names  4 recent  5 due  6 nodes; and the streams of the topics that are found, which share their
+--       hash tag
+-- ARGV  1 now (ms)  2 newest id that the caller has seen of the partition  3 era  4 what a stream's key begins with
+--       5 most topics to touch  6 for how long a topic is remembered after its last event (ms)  7 most topics to remember
+--       8 node
 -- Gives 1 if there may be more to do, else 0
 
 local now, own = clocks(ARGV[1])
-local _, _, floor = open(KEYS[1], now, ARGV[2])
-local limit = tonumber(ARGV[4])
+local _, _, floor = open(KEYS[1], now, ARGV[2], ARGV[3])
+local limit = tonumber(ARGV[5])
+present(KEYS[1], KEYS[6], ARGV[8], own)
+redis.call('ZREMRANGEBYSCORE', KEYS[6], '-inf', string.format('%.0f', own - NODE_MS))
 
 local expired = redis.call('ZRANGE', KEYS[5], '-inf', string.format('(%.0f', own), 'BYSCORE', 'LIMIT', 0, limit)
 for _, topic in ipairs(expired) do
-  local last, events = expire(KEYS[1], KEYS[2], KEYS[5], ARGV[3] .. topic, topic, own)
+  local last, events = expire(KEYS[1], KEYS[2], KEYS[5], ARGV[4] .. topic, topic, own)
   if not last or events == 0 then
     redis.call('ZREM', KEYS[5], topic)
-    redis.call('DEL', ARGV[3] .. topic)
+    redis.call('DEL', ARGV[4] .. topic)
   end
 end
 
-local silent = redis.call('ZRANGE', KEYS[4], '-inf', string.format('%.0f', own - tonumber(ARGV[5])), 'BYSCORE',
+local silent = redis.call('ZRANGE', KEYS[4], '-inf', string.format('%.0f', own - tonumber(ARGV[6])), 'BYSCORE',
   'LIMIT', 0, limit)
-local excess = math.min(limit, redis.call('ZCARD', KEYS[4]) - tonumber(ARGV[6]))
+local excess = math.min(limit, redis.call('ZCARD', KEYS[4]) - tonumber(ARGV[7]))
 if excess > #silent then
   silent = redis.call('ZRANGE', KEYS[4], 0, excess - 1)
 end
@@ -37,7 +41,7 @@ for _, topic in ipairs(silent) do
     add(KEYS[1], -events, -bytes)
     redis.call('HDEL', KEYS[2], topic)
   end
-  redis.call('DEL', ARGV[3] .. topic)
+  redis.call('DEL', ARGV[4] .. topic)
   redis.call('ZREM', KEYS[3], topic)
   redis.call('ZREM', KEYS[4], topic)
   redis.call('ZREM', KEYS[5], topic)

@@ -3,6 +3,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
+    net::TcpListener,
     os::unix::net::UnixStream,
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -42,10 +43,15 @@ impl Redis {
 
     /// A Sentinel on a port, that watches a primary on another, by the name of `main`.
     pub fn sentinel(port: &str, primary: &str) -> Self {
+        Self::sentinel_with(port, primary, "")
+    }
+
+    /// With more lines in its configuration.
+    pub fn sentinel_with(port: &str, primary: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let config = format!(
             "port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {primary} 1\n\
-             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n"
+             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n{more}"
         );
         std::fs::write(folder.path().join("sentinel.conf"), config).expect("a file");
         let arguments = ["sentinel.conf", "--sentinel", "--port", port].map(str::to_owned).to_vec();
@@ -66,6 +72,10 @@ impl Redis {
     pub fn run(&mut self) {
         let script = "redis-server \"$@\" >redis.log 2>&1 & echo $!; cat >/dev/null; kill -9 $! 2>/dev/null";
         let _ = std::fs::remove_file(self.socket());
+        if self.arguments.iter().any(|argument| argument == "users.acl") {
+            // Redis wants the file to be there.
+            let _ = std::fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("users.acl"));
+        }
         let has_port = self.arguments.iter().any(|argument| argument == "--port");
         let port: &[&str] = if has_port { &[] } else { &["--port", "0"] };
         let mut shell = Command::new("sh")
@@ -100,6 +110,25 @@ impl Redis {
             drop(shell.stdin.take());
             let _ = shell.wait();
         }
+    }
+
+    /// Goes back to what was there at the last SAVE, as a server that wrote to its disk late.
+    pub fn tear(&mut self) {
+        self.kill();
+        self.run();
+    }
+
+    /// Writes what there is now to a file of its own.
+    pub fn copy(&self, name: &str) {
+        assert!(self.ask(&["SAVE"]).starts_with("+OK"));
+        std::fs::copy(self.folder.path().join("dump.rdb"), self.folder.path().join(name)).expect("a copy");
+    }
+
+    /// Goes back to such a copy.
+    pub fn tear_to(&mut self, name: &str) {
+        self.kill();
+        std::fs::copy(self.folder.path().join(name), self.folder.path().join("dump.rdb")).expect("a copy");
+        self.run();
     }
 
     pub fn freeze(&self) {
@@ -142,6 +171,19 @@ fn signal(pid: u32, name: &str) {
     let _ = Command::new("kill").args([name, &pid.to_string()]).stderr(Stdio::null()).status();
 }
 
+/// Free for now. Redis cannot be told to take any.
+pub fn port() -> String {
+    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address").port().to_string()
+}
+
+pub fn until(what: &str, mut is: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is() {
+        assert!(began.elapsed() < DEADLINE, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 pub fn options(redis: &Redis, partitions: usize) -> Options {
     Options {
         retention: Retention { events: 100_000, age_ms: 3_600_000 },
@@ -157,8 +199,8 @@ pub struct Heard {
     pub events: Vec<Arc<Event>>,
     pub joined: Vec<(Vec<Selector>, Heads)>,
     pub heads: Vec<Heads>,
-    /// How often it was said that events are lost.
-    pub lost: usize,
+    /// Up to where events were said to be lost, each time.
+    pub lost: Vec<Heads>,
 }
 
 /// A node that listens.
@@ -176,6 +218,11 @@ impl Node {
 
     /// Begins to listen.
     pub fn of(backplane: RedisBackplane, mut signals: Signals) -> Self {
+        // What the node says is shown where a test fails.
+        let _ = tracing_subscriber::fmt()
+            .with_test_writer()
+            .with_max_level(tracing_subscriber::filter::LevelFilter::INFO)
+            .try_init();
         let partitions = backplane.partitions();
         let heard = Arc::new(Mutex::new(Heard::default()));
         let node = Self { backplane, heard: heard.clone(), partitions };
@@ -191,7 +238,7 @@ impl Node {
                         Signal::Events(events) => heard.events.extend(events),
                         Signal::Joined { selectors, heads } => heard.joined.push((selectors, heads)),
                         Signal::Heads(heads) => heard.heads.push(heads),
-                        Signal::Lost(_) => heard.lost += 1,
+                        Signal::Lost(heads) => heard.lost.push(heads),
                     }
                 }
             }
@@ -237,6 +284,16 @@ impl Node {
         let events = events();
         assert!(events.len() >= count, "heard {} of {count}", events.len());
         self.in_order(&events);
+        events
+    }
+
+    /// Waits until so many events have come, in order, and no more; and checks that no loss was told.
+    pub async fn hears_all(&self, count: usize) -> Vec<Arc<Event>> {
+        let events = self.hears(count).await;
+        self.settle().await;
+        let heard = self.heard.lock().expect("a lock");
+        assert_eq!((heard.events.len(), &heard.lost[..]), (count, &[][..]), "told once each, and no loss");
+        assert_eq!(self.backplane.losses(), 0);
         events
     }
 

@@ -181,6 +181,12 @@ settings! {
         "command_timeout" command_timeout: Duration = "2s", Kind::Time(ms(10), s(MINUTE));
         /// How often it is checked that everything still arrives.
         "probe_interval" probe_interval: Duration = "1s", Kind::Time(ms(100), s(MINUTE));
+        /// Most bytes of its newest events that a node keeps, to give them back to a Redis that lost them; 0 keeps none.
+        "heal_bytes" heal_bytes: usize = "32MiB", Kind::Bytes(0, 16 * GIB);
+        /// How many replicas must have a publish before it is answered as stored; 0 is none. See docs/redis.md.
+        "replicas" replicas: usize = "0", Kind::Count(0, 100);
+        /// How long that may take, and no longer than half of command_timeout; then the answer is 503.
+        "replica_timeout" replica_timeout: Duration = "500ms", Kind::Time(ms(10), s(MINUTE));
     }
     /// What is kept for sessions that come back.
     "history" history: History {

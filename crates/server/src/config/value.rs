@@ -77,7 +77,7 @@ impl fmt::Debug for SecretText {
     }
 }
 
-/// A URL that shows its scheme and host, and not who logs in there.
+/// A URL that shows its scheme and host, and not who logs in there, nor at the Sentinels that it names.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct SecretUrl(String);
 
@@ -97,9 +97,15 @@ impl SecretUrl {
 
 impl fmt::Display for SecretUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.0.split_once("://"), self.0.rsplit_once('@')) {
-            (Some((scheme, _)), Some((_, host))) => write!(f, "{scheme}://***@{host}"),
-            _ => f.write_str(&self.0),
+        // From a password among the parameters on, nothing is shown; it may hold any character.
+        let (shown, hidden) = match self.0.split_once("sentinelPassword=") {
+            Some((before, _)) => (before, "sentinelPassword=***"),
+            None => (self.0.as_str(), ""),
+        };
+        match (shown.split_once("://"), shown.rsplit_once('@')) {
+            (Some((scheme, _)), Some((_, host))) => write!(f, "{scheme}://***@{host}{hidden}"),
+            (Some((scheme, _)), None) if self.0.contains('@') => write!(f, "{scheme}://***"),
+            _ => write!(f, "{shown}{hidden}"),
         }
     }
 }
@@ -365,6 +371,16 @@ mod tests {
         assert_eq!(url.reveal(), "rediss://me:s3cr@t@redis.example:6380/1");
         assert_eq!(setting.to_string(), "\"rediss://***@redis.example:6380/1\"");
         assert_eq!(format!("{url:?}"), "rediss://***@redis.example:6380/1");
+        for (url, shown) in [
+            (
+                "redis-sentinel://me:s3cret@a:1/0?node=b:2&sentinelPassword=s3c@ret",
+                "redis-sentinel://***@a:1/0?node=b:2&sentinelPassword=***",
+            ),
+            ("redis-sentinel://a:1?sentinelPassword=s3cret&node=b:2", "redis-sentinel://a:1?sentinelPassword=***"),
+            ("redis://me:s3cretsentinelPassword=@a:1", "redis://***"),
+        ] {
+            assert_eq!(Kind::Url.read_text(url).expect("a URL").to_string(), format!("\"{shown}\""));
+        }
         for bad in ["", "redis", "redis:/s3cret@x", "redis://s3cret @x", "://s3cret"] {
             let error = Kind::Url.read_text(bad).expect_err(bad);
             assert!(!error.contains("s3cret"), "{error}");

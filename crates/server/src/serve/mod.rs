@@ -22,6 +22,9 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How often the end looks whether the last stream has ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
 
+/// How long it may take to tell the others, once nothing is published any more.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// Runs the hub until it is told to stop.
 ///
 /// # Errors
@@ -69,13 +72,15 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
 
     let stop = async {
         drain(&hub, config.shutdown.timeout).await;
-        hub.take_leave().await;
         handle.stop(true).await;
     };
     tokio::select! {
         stopped = timeout(config.shutdown.timeout, stop) => {
             if stopped.is_err() {
                 tracing::warn!("some connections did not end in time");
+            }
+            if timeout(LEAVE_TIMEOUT, hub.take_leave()).await.is_err() {
+                tracing::warn!("the other nodes were not told in time that this one ends");
             }
         }
         name = signals.next() => tracing::warn!(signal = name, "stopping at once"),

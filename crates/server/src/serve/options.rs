@@ -67,6 +67,9 @@ pub(super) fn redis(config: &Config) -> towncrier_backplane_redis::Options {
         topics_max: config.history.topics,
         command_timeout: redis.command_timeout,
         probe_interval: redis.probe_interval,
+        heal_bytes: redis.heal_bytes,
+        replicas: redis.replicas,
+        replica_timeout: redis.replica_timeout,
         publishing_bytes_max: config.publish.inflight_bytes,
         signal_bytes_max: SIGNAL_BYTES_MAX,
         ..towncrier_backplane_redis::Options::new(redis.url.reveal(), redis.prefix.as_str(), store.partitions)

@@ -1,0 +1,135 @@
+//! A connection that commands go by, which always comes back.
+//!
+//! fred connects again by itself when a connection breaks. But its task may end for good: in a cluster, one command that is
+//! redirected by `ASK`, as when a slot moves, is enough where nothing may be sent twice. Then another client takes its place.
+
+use std::{
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use fred::{
+    clients::Client,
+    error::Error,
+    interfaces::{ClientLike, ClusterInterface, EventInterface},
+    types::{
+        Builder,
+        config::{Config, ServerConfig},
+    },
+};
+use tokio::{
+    sync::broadcast::{Receiver, error::RecvError},
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+
+use crate::{ConnectError, Options, address};
+
+/// The waits before a client is replaced, at first and at most.
+const REPLACE_FIRST: Duration = Duration::from_millis(20);
+const REPLACE_MOST: Duration = Duration::from_secs(2);
+
+/// fred's task, which ends with ours.
+pub(crate) struct Router(pub(crate) JoinHandle<Result<(), Error>>);
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Connection {
+    client: RwLock<Client>,
+    /// Whether fred has given up, and no other client has come yet.
+    replacing: AtomicBool,
+}
+
+impl Connection {
+    pub(crate) async fn open(config: &Config, options: &Options) -> Result<(Self, Router), ConnectError> {
+        let (client, router) = open(config, options).await?;
+        Ok((Self { client: RwLock::new(client), replacing: AtomicBool::new(false) }, router))
+    }
+
+    /// What to send by, now.
+    pub(crate) fn client(&self) -> Client {
+        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        !self.replacing.load(Ordering::Relaxed) && self.client().is_connected()
+    }
+
+    /// Keeps it connected, and says so whenever it was connected again. Never ends.
+    pub(crate) async fn keep(&self, options: &Options, mut router: Router, mut again: impl FnMut()) {
+        let mut reconnects = self.client().reconnect_rx();
+        loop {
+            tokio::select! {
+                ended = &mut router.0 => {
+                    tracing::warn!(?ended, "the redis client has given up, another one takes its place");
+                    router = self.replace(options).await;
+                    reconnects = self.client().reconnect_rx();
+                }
+                () = next(&mut reconnects) => {}
+            }
+            again();
+        }
+    }
+
+    async fn replace(&self, options: &Options) -> Router {
+        self.replacing.store(true, Ordering::Relaxed);
+        let mut wait = REPLACE_FIRST;
+        loop {
+            sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
+            wait = (wait * 2).min(REPLACE_MOST);
+            match open(&self.config(), options).await {
+                Ok((client, router)) => {
+                    *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
+                    self.replacing.store(false, Ordering::Relaxed);
+                    return router;
+                }
+                Err(error) => tracing::warn!(%error, "cannot connect to redis again"),
+            }
+        }
+    }
+
+    /// With the nodes of the cluster that are known by now: those of the URL may be gone.
+    fn config(&self) -> Config {
+        let client = self.client();
+        let mut config = client.client_config();
+        if let (ServerConfig::Clustered { hosts, .. }, Some(routes)) =
+            (&mut config.server, client.cached_cluster_state())
+        {
+            for server in routes.unique_primary_nodes() {
+                if !hosts.contains(&server) {
+                    hosts.push(server);
+                }
+            }
+        }
+        config
+    }
+}
+
+/// Waits for the next time that fred has connected again.
+async fn next(reconnects: &mut Receiver<fred::types::config::Server>) {
+    if matches!(reconnects.recv().await, Err(RecvError::Closed)) {
+        // The router's end is what follows.
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn open(config: &Config, options: &Options) -> Result<(Client, Router), ConnectError> {
+    let client = Builder::from_config(config.clone())
+        .set_connection_config(address::connection(options))
+        .set_performance_config(address::performance(options, None))
+        .set_policy(address::reconnect())
+        .build()
+        .map_err(|error| ConnectError::of(&error))?;
+    let connected = timeout(options.command_timeout * 4, client.init()).await;
+    let late = |_| ConnectError::Unreachable("it does not answer in time".to_owned());
+    let router = connected.map_err(late)?.map_err(|error| ConnectError::of(&error))?;
+    Ok((client, Router(router)))
+}
