@@ -4,8 +4,9 @@ mod support;
 
 use std::{collections::BTreeSet, time::Duration};
 
+use bytes::Bytes;
 use support::{Node, Redis, event, options, topic, wait};
-use towncrier_backplane::Backplane;
+use towncrier_backplane::{Backplane, Peers, To};
 use towncrier_backplane_redis::Options;
 use towncrier_core::store::Retention;
 use towncrier_wire::{EventId, Selector};
@@ -79,6 +80,10 @@ async fn a_user_with_the_rights_of_the_page_is_enough_and_none_is_too_many() {
     }
     other.backplane.leave(vec![Selector::new("a").expect("a selector")]).await.expect("taken");
     other.settle().await;
+    let (peers, _heard) = node.backplane.peers();
+    peers.appear("a card".into()).await.expect("presence");
+    peers.tell(To::Others, Bytes::from_static(b"hello")).await.expect("a message");
+    peers.disappear().await.expect("taken");
     node.backplane.close().await;
     assert_eq!(redis.ask(&["ACL", "LOG"]), "*0\r\n", "nothing was refused");
 

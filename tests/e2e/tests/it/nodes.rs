@@ -180,7 +180,7 @@ fn a_node_that_ends_in_good_order_says_so() {
 
 #[test]
 fn without_redis_a_node_speaks_for_itself_and_says_so() {
-    let mut redis = Redis::start();
+    let mut redis = Redis::durable();
     let nodes = cluster(&redis);
     let mut own = session(&nodes[0], "anna", &["news"]);
     let far = session(&nodes[1], "bert", &["news"]);
