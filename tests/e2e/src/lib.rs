@@ -19,12 +19,13 @@ mod wait;
 pub use http::{Connection, Head, Response};
 pub use hub::{Builder, Hub};
 pub use judge::{Judge, Page, Row};
+pub use ports::free as free_address;
 pub use process::{Finished, Lines, Towncrier};
 pub use proxy::Proxy;
-pub use redis::Redis;
+pub use redis::{Redis, join_cluster};
 pub use rustix::process::Signal;
 pub use serde_json::{Value, json};
-pub use sse::{End, Event};
+pub use sse::{End, Event, Item, Stream};
 pub use subscriber::{Subscribe, Subscriber};
 pub use wait::{SOON, eventually};
 

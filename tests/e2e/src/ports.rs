@@ -12,7 +12,11 @@ const COUNT: u32 = 20_000;
 static HANDED_OUT: AtomicU32 = AtomicU32::new(0);
 
 /// A loopback address that nothing listens on; never the same one twice in a test run.
-pub(crate) fn free() -> SocketAddr {
+///
+/// # Panics
+/// When there is none left.
+#[must_use]
+pub fn free() -> SocketAddr {
     let start = process::id().wrapping_mul(89);
     loop {
         let turn = HANDED_OUT.fetch_add(1, Ordering::Relaxed);

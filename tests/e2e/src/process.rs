@@ -90,7 +90,9 @@ impl Towncrier {
         Lines::start(self.command, Some(self.folder))
     }
 
-    pub(crate) fn into_parts(self) -> (Command, tempfile::TempDir) {
+    /// The command itself, and the folder that it starts in, which goes away with its handle.
+    #[must_use]
+    pub fn into_parts(self) -> (Command, tempfile::TempDir) {
         (self.command, self.folder)
     }
 }
