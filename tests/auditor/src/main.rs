@@ -34,11 +34,14 @@ struct Arguments {
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u8).range(1..=200))]
     subscribers: u8,
     /// How many publishers
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=50))]
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u8).range(1..=50))]
     publishers: u8,
     /// How many events a second, of all publishers together
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rate: u32,
+    /// Kinds of faults to leave out: FailOver,FreezePrimary
+    #[arg(long, value_delimiter = ',')]
+    without: Vec<String>,
     /// Print the schedule as it was carried out
     #[arg(long)]
     schedule: bool,
@@ -55,9 +58,10 @@ fn main() -> ExitCode {
         subscribers: arguments.subscribers.into(),
         publishers: arguments.publishers.into(),
         per_second: arguments.rate.into(),
+        without: arguments.without,
     };
     let mut folder = tempfile::Builder::new().prefix("auditor-").tempdir().expect("a folder for the logs");
-    let record = run(options, folder.path());
+    let record = run(&options, folder.path());
     let verdict = judge(&record);
     print!("{}", report::summary(&options, &record, &verdict));
     if arguments.schedule {

@@ -18,6 +18,8 @@ use crate::traffic;
 const STOPS_WITHIN: Duration = Duration::from_secs(15);
 /// A node that could not start, as Redis was away, is started again after so long.
 const START_AGAIN: Duration = Duration::from_millis(300);
+/// What a node says that cannot start because Redis is away, or one of a cluster is.
+const REDIS_IS_AWAY: [&str; 2] = ["cannot reach Redis", "Redis answers: Invalid or missing cluster state"];
 /// How many lines of a log tell the reason of an exit.
 const TAIL_LINES: usize = 6;
 /// Complaints about one node beyond this say nothing new.
@@ -114,7 +116,7 @@ impl Node {
             let log = self.tail();
             if asked && !status.success() {
                 self.complain(&format!("ended with {status} after SIGTERM"));
-            } else if !asked && !(log.contains("cannot reach Redis")) {
+            } else if !asked && !REDIS_IS_AWAY.iter().any(|why| log.contains(why)) {
                 self.complain(&format!("ended by itself with {status}: {log}"));
             }
         }

@@ -27,7 +27,7 @@ const PROGRESS: Duration = Duration::from_secs(15);
 pub const RECOVERS_WITHIN: Duration = Duration::from_secs(60);
 
 /// What to run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// How Redis is run.
     pub mode: Mode,
@@ -43,6 +43,8 @@ pub struct Options {
     pub publishers: usize,
     /// How many events a second, of all publishers together, while nothing is wrong.
     pub per_second: f64,
+    /// Kinds of faults to leave out, by the names of [`Fault`](schedule::Fault).
+    pub without: Vec<String>,
 }
 
 /// Carries it out. Logs of the nodes go into `folder`.
@@ -50,7 +52,7 @@ pub struct Options {
 /// # Panics
 /// When what is not audited does not work: Redis does not start, or a thread of the auditor fails.
 #[must_use]
-pub fn run(options: Options, folder: &Path) -> Record {
+pub fn run(options: &Options, folder: &Path) -> Record {
     let mut random = fastrand::Rng::with_seed(options.seed);
     let extent = Extent {
         nodes: options.nodes,
@@ -58,7 +60,7 @@ pub fn run(options: Options, folder: &Path) -> Record {
         subscribers: options.subscribers,
         publishers: options.publishers,
     };
-    let plan = schedule::draw(options.mode, extent, options.lasts, &mut random.fork());
+    let plan = schedule::draw(options.mode, extent, options.lasts, &options.without, &mut random.fork());
     let mut system = System::start(options.mode, options.nodes, folder);
     let addrs: Vec<_> = system.nodes.iter().map(crate::node::Node::addr).collect();
     let clock = Clock::start();
@@ -128,6 +130,7 @@ pub fn run(options: Options, folder: &Path) -> Record {
     readers.iter().for_each(|control| control.over.store(true, Ordering::SeqCst));
     let journals = journals.into_iter().map(|handle| handle.join().expect("a subscriber")).collect();
     let histories = histories(&mut system, &mut complaints);
+    system.keep_logs();
     for node in &system.nodes {
         complaints.extend(node.complaints.iter().cloned());
         complaints.extend(node.panics());

@@ -1,6 +1,7 @@
 //! The audited hub: its nodes and what they keep their events in.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -134,6 +135,16 @@ impl System {
         for node in &mut self.nodes {
             node.signal(rustix::process::Signal::CONT);
             node.want();
+        }
+    }
+
+    /// Copies the logs of Redis to those of the nodes.
+    pub fn keep_logs(&self) {
+        for (number, redis) in self.redis.iter().enumerate() {
+            let _ = fs::copy(redis.log(), self.folder.join(format!("redis-{number}-at-{}.log", redis.addr().port())));
+        }
+        if let Some(sentinel) = &self.sentinel {
+            let _ = fs::copy(sentinel.log(), self.folder.join("sentinel.log"));
         }
     }
 

@@ -18,7 +18,7 @@ pub const TOPICS: [&str; 12] = [
 ];
 
 /// How many events of a topic below `brief/` are kept.
-pub const BRIEF_EVENTS: usize = 20;
+pub const BRIEF_EVENTS: usize = 12;
 
 /// What subscribers ask for, in turn. Some selectors overlap: what fits two of them must still come once.
 pub const SELECTORS: [&[&str]; 8] = [
