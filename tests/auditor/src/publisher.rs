@@ -156,7 +156,7 @@ impl Publisher {
                     }
                 }
                 Ok(answers) => {
-                    self.done.nonsense.push(format!("{} answers to {}: {answers:?}", answers.len(), open.len()))
+                    self.done.nonsense.push(format!("{} answers to {}: {answers:?}", answers.len(), open.len()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => self.done.nonsense.push(error.to_string()),
                 Err(_) => {}

@@ -16,7 +16,7 @@ use crate::{
     schedule::{self, Extent},
     subscriber::{self, Subscriber},
     system::{Mode, System},
-    traffic::{SELECTORS, TOPICS, fits},
+    traffic::{TOPICS, fits, selectors_of},
 };
 
 /// How often the schedule is looked at.
@@ -117,7 +117,7 @@ pub fn run(options: &Options, folder: &Path) -> Record {
     complaints.extend(closer.nonsense);
 
     let has_all = |(number, control): (usize, &Arc<subscriber::Control>)| {
-        let selectors = SELECTORS[number % SELECTORS.len()];
+        let selectors = selectors_of(number);
         let wanted = TOPICS.iter().filter(|topic| selectors.iter().any(|selector| fits(selector, topic))).count();
         control.finals.load(Ordering::SeqCst) >= wanted
     };

@@ -2,7 +2,10 @@
 
 use std::{fmt, time::Duration};
 
-use crate::system::Mode;
+use crate::{
+    system::Mode,
+    traffic::{is_conflated, selectors_of},
+};
 
 /// Something that goes wrong. Numbers are those of nodes, of Redis processes, of subscribers or of publishers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -152,6 +155,9 @@ fn pick(mode: Mode, extent: Extent, random: &mut fastrand::Rng) -> (Fault, std::
     let redis = random.usize(..extent.redis);
     let subscriber = random.usize(..extent.subscribers);
     let publisher = random.usize(..extent.publishers);
+    // Half of the stalls are for those that are conflated: the others show less by it.
+    let conflated: Vec<_> = (0..extent.subscribers).filter(|&number| is_conflated(selectors_of(number))).collect();
+    let staller = if random.bool() { random.choice(&conflated).copied() } else { None }.unwrap_or(subscriber);
     let once = 0..0;
     match (random.u32(..100), mode) {
         (0..8, _) => (Fault::KillNode(node), 100..3000),
@@ -161,7 +167,7 @@ fn pick(mode: Mode, extent: Extent, random: &mut fastrand::Rng) -> (Fault, std::
         (32..38, _) => (Fault::KillCommands, once),
         (38..50, _) => (Fault::CutClients(random.usize(..3)), once),
         (50..60, _) => (Fault::FreezeClient(subscriber), 500..9000),
-        (60..70, _) => (Fault::StallReader(subscriber), 1000..12000),
+        (60..70, _) => (Fault::StallReader(staller), 1000..12000),
         (70..78, _) => (Fault::LoseAnswers(publisher), 500..3000),
         (78..83, Mode::Single) => (Fault::CutRedisLink(node), once),
         (83..90, Mode::Single) => (Fault::FreezeRedisLink(node), 300..8000),

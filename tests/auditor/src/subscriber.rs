@@ -81,7 +81,7 @@ impl Subscriber {
         random: fastrand::Rng,
         clock: Clock,
     ) -> thread::JoinHandle<Journal> {
-        let selectors = traffic::SELECTORS[number % traffic::SELECTORS.len()];
+        let selectors = traffic::selectors_of(number);
         let selectors = selectors.iter().map(|&selector| selector.to_owned()).collect();
         let journal = Journal { subscriber: number, selectors, lines: Vec::new() };
         let subscriber = Self { control, nodes, random, clock, journal, cursor: None };

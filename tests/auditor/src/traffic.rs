@@ -21,7 +21,7 @@ pub const TOPICS: [&str; 12] = [
 pub const BRIEF_EVENTS: usize = 12;
 
 /// What subscribers ask for, in turn. Some selectors overlap: what fits two of them must still come once.
-pub const SELECTORS: [&[&str]; 8] = [
+const SELECTORS: [&[&str]; 8] = [
     &["**"],
     &["orders/*", "orders/1", "news/**"],
     &["orders/0"],
@@ -31,6 +31,12 @@ pub const SELECTORS: [&[&str]; 8] = [
     &["brief/0", "orders/*"],
     &["latest/0", "latest/1"],
 ];
+
+/// What a subscriber asks for, by its number.
+#[must_use]
+pub fn selectors_of(subscriber: usize) -> &'static [&'static str] {
+    SELECTORS[subscriber % SELECTORS.len()]
+}
 
 /// The place of a topic in [`TOPICS`].
 #[must_use]

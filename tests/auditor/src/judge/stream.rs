@@ -90,7 +90,7 @@ pub(super) fn judge(journal: &Journal, truth: &Truth, mode: Mode, verdict: &mut 
             }
             Seen::Close(_) => {}
             Seen::Ended(how) => *reader.verdict.ends.entry(short(how)).or_default() += 1,
-            Seen::Nonsense(what) => reader.find(Kind::Complaint, line, format!("not in the protocol: {what}")),
+            Seen::Nonsense(what) => reader.find(Kind::Complaint, line, &format!("not in the protocol: {what}")),
         }
     }
     reader.verdict.reconnects += streams.saturating_sub(1);
@@ -109,7 +109,7 @@ fn short(how: &str) -> String {
 }
 
 impl Reader<'_> {
-    fn find(&mut self, kind: Kind, line: usize, what: String) {
+    fn find(&mut self, kind: Kind, line: usize, what: &str) {
         self.findings += 1;
         if self.findings <= FINDINGS_MAX {
             let subscriber = self.journal.subscriber;
@@ -122,20 +122,20 @@ impl Reader<'_> {
         self.verdict.deliveries += 1;
         let topic = usize::from(key.topic);
         if topic >= TOPICS.len() || !self.wanted[topic] {
-            self.find(Kind::Complaint, line, format!("{key} fits none of its selectors"));
+            self.find(Kind::Complaint, line, &format!("{key} fits none of its selectors"));
             return;
         }
         let Some(partition) = self.truth.partition(key.topic) else { return };
         let id = cursor.0[partition];
         match self.got.insert(key, id) {
             Some(before) if before == id || !self.lossy => {
-                self.find(Kind::Duplicated, line, format!("{key} came with {before} and again with {id}"));
+                self.find(Kind::Duplicated, line, &format!("{key} came with {before} and again with {id}"));
             }
             _ => {}
         }
         if id <= self.last[partition] {
             let what = format!("{key} came with {id} after {} in partition {partition}", self.last[partition]);
-            self.find(Kind::OutOfOrder, line, what);
+            self.find(Kind::OutOfOrder, line, &what);
         }
         self.last[partition] = self.last[partition].max(id);
         self.ids.insert((partition, id));
@@ -152,7 +152,7 @@ impl Reader<'_> {
         };
         if !may {
             let names: Vec<_> = topics.iter().map(|topic| TOPICS[usize::from(*topic)]).collect();
-            self.find(Kind::WrongGap, line, format!("nothing can have caused a gap with {reason:?} {names:?}"));
+            self.find(Kind::WrongGap, line, &format!("nothing can have caused a gap with {reason:?} {names:?}"));
         }
         self.gaps.push(Gap { line, at, reason, topics: topics.to_vec(), used: false });
     }
@@ -165,7 +165,7 @@ impl Reader<'_> {
         };
         let back: Vec<_> = cursor.behind(through).collect();
         if !back.is_empty() {
-            self.find(Kind::CursorWentBack, line, format!("from {through:?} to {cursor:?} in partitions {back:?}"));
+            self.find(Kind::CursorWentBack, line, &format!("from {through:?} to {cursor:?} in partitions {back:?}"));
         }
         let mut to = through;
         for partition in 0..PARTITIONS {
@@ -200,12 +200,12 @@ impl Reader<'_> {
             };
             named && after && event.sent < gap.at
         };
-        let Some(gap) = self.gaps.iter_mut().filter(covers).next_back() else {
+        let Some(gap) = self.gaps.iter_mut().rfind(covers) else {
             let held = if event.held { "history has it" } else { "history does not have it" };
             let topic = TOPICS[usize::from(event.key.topic)];
             let gaps = self.gaps.len();
             let what = format!("{} with {id} of {topic} was passed by ({held}, {gaps} gaps in this stream)", event.key);
-            self.find(Kind::Lost, line, what);
+            self.find(Kind::Lost, line, &what);
             return;
         };
         gap.used = true;
@@ -217,7 +217,7 @@ impl Reader<'_> {
                 Reason::BackplaneLost | Reason::UnknownCursor => self.verdict.told_but_held += 1,
                 Reason::Expired => {
                     let what = format!("{} with {id} was said to have expired, and history has it", event.key);
-                    self.find(Kind::WrongGap, line, what);
+                    self.find(Kind::WrongGap, line, &what);
                 }
             }
         }
@@ -233,7 +233,7 @@ impl Reader<'_> {
         self.end_stream();
         let line = self.journal.lines.len();
         let Some(through) = self.through else {
-            self.find(Kind::Complaint, line, "it never got in".to_owned());
+            self.find(Kind::Complaint, line, "it never got in");
             return;
         };
         for partition in (0..PARTITIONS).filter(|&partition| through.0[partition] > Id::default()) {
@@ -241,7 +241,7 @@ impl Reader<'_> {
             let rest: Vec<_> = self.truth.after(partition, through.0[partition]).filter(missing).collect();
             for (id, event) in rest {
                 let topic = TOPICS[usize::from(event.key.topic)];
-                self.find(Kind::Lost, line, format!("{} with {id} of {topic} has not come in the end", event.key));
+                self.find(Kind::Lost, line, &format!("{} with {id} of {topic} has not come in the end", event.key));
             }
         }
     }

@@ -32,6 +32,14 @@ impl Truth {
         let mut truth = Self { partitions: partitions(record), ..Self::default() };
         let acked: HashMap<Key, Id> =
             record.publishes.iter().filter_map(|publish| Some((publish.key, publish.acked?.1))).collect();
+        let topics: HashSet<u16> = acked.keys().map(|key| key.topic).collect();
+        for topic in topics.into_iter().filter(|topic| truth.partition(*topic).is_none()) {
+            verdict.add(
+                Kind::Lost,
+                None,
+                format!("nothing of {} was delivered to anybody", TOPICS[usize::from(topic)]),
+            );
+        }
         let sent: HashMap<Key, _> = record.publishes.iter().map(|publish| (publish.key, publish.sent)).collect();
         let mut names: HashMap<(usize, Id), Key> = HashMap::new();
         let mut ids: HashMap<Key, HashSet<Id>> = HashMap::new();

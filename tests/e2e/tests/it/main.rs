@@ -9,6 +9,7 @@ mod clients;
 mod cluster;
 mod direct;
 mod disconnects;
+mod failures;
 mod fanout;
 mod http;
 mod limits;
