@@ -176,7 +176,10 @@ fn pick(mode: Mode, extent: Extent, random: &mut fastrand::Rng) -> (Fault, std::
         (87..91, Mode::Sentinel) => (Fault::KillPrimary, 2500..6000),
         (91..95, Mode::Sentinel) => (Fault::FreezePrimary, 300..6000),
         (_, Mode::Sentinel) => (Fault::FailOverBehind, 500..3000),
-        (78..96, _) => (Fault::KillRedis(redis), 100..2500),
+        // A cluster of which one is away is away as a whole, and for some seconds after it is back: less often, then.
+        (78..86, Mode::Cluster) => (Fault::KillRedis(redis), 100..2500),
+        (90.., Mode::Cluster) => (Fault::CutClients(random.usize(..3)), once),
+        (90..96, Mode::Single) => (Fault::KillRedis(redis), 100..2500),
         (_, _) => (Fault::FreezeRedis(redis), 200..7000),
     }
 }
