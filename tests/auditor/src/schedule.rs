@@ -165,7 +165,7 @@ fn pick(mode: Mode, extent: Extent, random: &mut fastrand::Rng) -> (Fault, std::
         (14..22, _) => (Fault::FreezeNode(node), 200..7000),
         (22..32, _) => (Fault::KillPubsub, once),
         (32..38, _) => (Fault::KillCommands, once),
-        (38..50, _) => (Fault::CutClients(random.usize(..3)), once),
+        (38..50, _) | (90.., Mode::Cluster) => (Fault::CutClients(random.usize(..3)), once),
         (50..60, _) => (Fault::FreezeClient(subscriber), 500..9000),
         (60..70, _) => (Fault::StallReader(staller), 1000..12000),
         (70..78, _) => (Fault::LoseAnswers(publisher), 500..3000),
@@ -177,9 +177,7 @@ fn pick(mode: Mode, extent: Extent, random: &mut fastrand::Rng) -> (Fault, std::
         (91..95, Mode::Sentinel) => (Fault::FreezePrimary, 300..6000),
         (_, Mode::Sentinel) => (Fault::FailOverBehind, 500..3000),
         // A cluster of which one is away is away as a whole, and for some seconds after it is back: less often, then.
-        (78..86, Mode::Cluster) => (Fault::KillRedis(redis), 100..2500),
-        (90.., Mode::Cluster) => (Fault::CutClients(random.usize(..3)), once),
-        (90..96, Mode::Single) => (Fault::KillRedis(redis), 100..2500),
+        (78..86, Mode::Cluster) | (90..96, Mode::Single) => (Fault::KillRedis(redis), 100..2500),
         (_, _) => (Fault::FreezeRedis(redis), 200..7000),
     }
 }
