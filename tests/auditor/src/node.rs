@@ -88,7 +88,7 @@ impl Node {
     /// SIGTERM, and no new start until [`Node::want`].
     pub fn stop(&mut self) {
         self.wanted = false;
-        self.stopping = Some(Instant::now());
+        self.stopping = self.running.is_some().then(Instant::now);
         self.signal(Signal::TERM);
     }
 
@@ -114,7 +114,8 @@ impl Node {
             self.start_at = Instant::now() + START_AGAIN;
             let asked = self.stopping.take().is_some();
             let log = self.tail();
-            if asked && !status.success() {
+            // One that has not come up yet has nobody to say farewell to.
+            if asked && !status.success() && self.listened() {
                 self.complain(&format!("ended with {status} after SIGTERM"));
             } else if !asked && !REDIS_IS_AWAY.iter().any(|why| log.contains(why)) {
                 self.complain(&format!("ended by itself with {status}: {log}"));
@@ -136,10 +137,18 @@ impl Node {
         }
     }
 
-    /// The last lines that its last life has written.
-    fn tail(&self) -> String {
+    /// What its last life has written.
+    fn own_log(&self) -> String {
         let bytes = fs::read(&self.log).unwrap_or_default();
-        let own = String::from_utf8_lossy(bytes.get(self.log_start..).unwrap_or_default());
+        String::from_utf8_lossy(bytes.get(self.log_start..).unwrap_or_default()).into_owned()
+    }
+
+    fn listened(&self) -> bool {
+        self.own_log().contains("listening")
+    }
+
+    fn tail(&self) -> String {
+        let own = self.own_log();
         let lines: Vec<&str> = own.lines().collect();
         lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
     }
