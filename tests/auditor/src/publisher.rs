@@ -4,6 +4,7 @@
 use std::{
     io,
     net::SocketAddr,
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -18,7 +19,7 @@ use towncrier_e2e::{Connection, Proxy};
 use crate::{
     ids::Id,
     journal::{Clock, Key, Publish},
-    traffic::TOPICS,
+    traffic::{TOPICS, is_conflated},
 };
 
 /// The publisher of the closing events, one for each topic.
@@ -36,8 +37,9 @@ const BATCH_ONE_IN: u32 = 6;
 const BATCH_MAX: usize = 5;
 /// Which topics, by their places: those with a policy of their own more often, so that it takes effect.
 const WEIGHTS: [usize; 20] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 8, 9, 9, 10, 10, 10, 10, 11, 11, 11, 11];
-/// Bytes of padding behind the key in the data.
-const PADDING: std::ops::Range<usize> = 20..4000;
+/// Bytes of padding behind the key in the data. What may be conflated is larger, so that a reader that stalls lags soon.
+const PADDING: Range<usize> = 20..4000;
+const PADDING_CONFLATED: Range<usize> = 4000..12_000;
 
 /// What the rest of the auditor sees and steers of a publisher.
 #[derive(Debug)]
@@ -129,7 +131,8 @@ impl Publisher {
         for topic in topics {
             let key = Key { publisher: self.number, number: self.next, topic: u16::try_from(topic).expect("few") };
             self.next += 1;
-            let data = format!("{key} {}", "x".repeat(self.random.usize(PADDING)));
+            let padding = if is_conflated(&[TOPICS[topic]]) { PADDING_CONFLATED } else { PADDING };
+            let data = format!("{key} {}", "x".repeat(self.random.usize(padding)));
             let mut item = json!({"topic": TOPICS[topic], "data": data});
             if keyed {
                 item["idempotency_key"] = format!("{}-{}", key.publisher, key.number).into();
