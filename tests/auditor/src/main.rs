@@ -42,7 +42,7 @@ struct Arguments {
     /// Kinds of faults to leave out: FailOver,FreezePrimary
     #[arg(long, value_delimiter = ',')]
     without: Vec<String>,
-    /// Print the schedule as it was carried out
+    /// Print the schedule as it was carried out, and examples of what was told to be lost and held all the same
     #[arg(long)]
     schedule: bool,
 }
@@ -66,6 +66,7 @@ fn main() -> ExitCode {
     print!("{}", report::summary(&options, &record, &verdict));
     if arguments.schedule {
         record.faults.iter().for_each(|fault| println!("{fault}"));
+        print!("{}", report::held_examples(&record, &verdict));
     }
     if verdict.violations.is_empty() {
         println!("passed");

@@ -38,8 +38,8 @@ const BATCH_MAX: usize = 5;
 /// Which topics, by their places: those with a policy of their own more often, so that it takes effect.
 const WEIGHTS: [usize; 20] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 8, 9, 9, 10, 10, 10, 10, 11, 11, 11, 11];
 /// Bytes of padding behind the key in the data. What may be conflated is larger, so that a reader that stalls lags soon.
-const PADDING: Range<usize> = 20..4000;
-const PADDING_CONFLATED: Range<usize> = 4000..12_000;
+const PADDING: Range<usize> = 20..2000;
+const PADDING_CONFLATED: Range<usize> = 3000..8000;
 
 /// What the rest of the auditor sees and steers of a publisher.
 #[derive(Debug)]

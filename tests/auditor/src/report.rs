@@ -104,6 +104,19 @@ pub fn findings(record: &Record, verdict: &Verdict) -> String {
     text
 }
 
+/// Examples of what was told to be lost though history has it in the end, with what was seen around it.
+#[must_use]
+pub fn held_examples(record: &Record, verdict: &Verdict) -> String {
+    let mut text = String::new();
+    for example in &verdict.held_examples {
+        let _ = writeln!(text, "\ntold to be lost, and held: {}", example.what);
+        if let Some((subscriber, line)) = example.line {
+            surroundings(record, subscriber, line, &mut text);
+        }
+    }
+    text
+}
+
 fn surroundings(record: &Record, subscriber: usize, line: usize, text: &mut String) {
     let Some(journal) = record.journals.iter().find(|journal| journal.subscriber == subscriber) else { return };
     let first = line.saturating_sub(BEFORE);

@@ -72,12 +72,18 @@ impl Fault {
         }
     }
 
+    /// Whether Redis may lose by it what it acknowledged.
+    fn loses(self) -> bool {
+        matches!(self, Self::KillPrimary | Self::FreezePrimary | Self::FailOverBehind | Self::FailOver)
+    }
+
+    fn ends_node(self) -> bool {
+        matches!(self, Self::KillNode(_) | Self::StopNode(_))
+    }
+
     /// How long after its end nothing may befall its target again, so that a failover finds a replica that follows.
     fn rest(self) -> Duration {
-        Duration::from_secs(match self {
-            Self::KillPrimary | Self::FreezePrimary | Self::FailOverBehind | Self::FailOver => 14,
-            _ => 1,
-        })
+        Duration::from_secs(if self.loses() { 14 } else { 1 })
     }
 }
 
@@ -135,12 +141,20 @@ pub fn draw(
 ) -> Vec<Planned> {
     /// Quiet before the first fault, so that everybody is connected.
     const QUIET: Duration = Duration::from_secs(2);
+    /// How long nodes may take to find out what a failover has lost.
+    const TELLING: Duration = Duration::from_secs(8);
     let mut plan: Vec<Planned> = Vec::new();
     let mut at = QUIET;
     while at < lasts {
         let (fault, ms) = pick(mode, extent, random);
         let lasts = Duration::from_millis(if ms.is_empty() { 0 } else { random.u64(ms) });
-        let clashes = |other: &Planned| other.fault.target() == fault.target() && other.end() + other.fault.rest() > at;
+        let clashes = |other: &Planned| {
+            let same_target = other.fault.target() == fault.target() && other.end() + other.fault.rest() > at;
+            // What Redis loses, only nodes can tell of: they live until they have had the time to.
+            let untold = (other.fault.loses() && fault.ends_node() || other.fault.ends_node() && fault.loses())
+                && other.end() + TELLING > at;
+            same_target || untold
+        };
         if !plan.iter().any(clashes) && !without.contains(&fault.kind()) {
             plan.push(Planned { at, lasts, fault });
         }

@@ -107,6 +107,8 @@ pub struct Verdict {
     pub needless_gaps: BTreeMap<Reason, usize>,
     /// Events that a subscriber did not get and was told to be lost, though history has them in the end.
     pub told_but_held: usize,
+    /// The first few of them.
+    pub held_examples: Vec<Violation>,
     /// Acknowledged events that Redis lost.
     pub lost_by_redis: usize,
     /// Publishes that took effect again after Redis had lost them before they were acknowledged.

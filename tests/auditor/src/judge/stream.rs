@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    Kind, Verdict,
+    Kind, Verdict, Violation,
     truth::{Event, Truth},
 };
 use crate::{
@@ -15,6 +15,8 @@ use crate::{
 
 /// Findings of one subscriber beyond this are counted only as one more.
 const FINDINGS_MAX: usize = 50;
+/// Examples that are kept of what was told to be lost and held all the same.
+const EXAMPLES_MAX: usize = 5;
 
 struct Gap {
     line: usize,
@@ -214,7 +216,16 @@ impl Reader<'_> {
         if event.held {
             match reason {
                 Reason::Dropped => {}
-                Reason::BackplaneLost | Reason::UnknownCursor => self.verdict.told_but_held += 1,
+                Reason::BackplaneLost | Reason::UnknownCursor => {
+                    self.verdict.told_but_held += 1;
+                    if self.verdict.held_examples.len() < EXAMPLES_MAX {
+                        let subscriber = self.journal.subscriber;
+                        let topic = TOPICS[usize::from(event.key.topic)];
+                        let what = format!("subscriber {subscriber}: {} with {id} of {topic}", event.key);
+                        let example = Violation { kind: Kind::WrongGap, line: Some((subscriber, line)), what };
+                        self.verdict.held_examples.push(example);
+                    }
+                }
                 Reason::Expired => {
                     let what = format!("{} with {id} was said to have expired, and history has it", event.key);
                     self.find(Kind::WrongGap, line, &what);
