@@ -78,7 +78,9 @@ impl System {
                 let sentinel = Redis::sentinel(&primary);
                 eventually("the Sentinel knows the replica", UP_WITHIN, || {
                     let known = sentinel.command("SENTINEL replicas main");
-                    if known.contains(&replica.addr().port().to_string()) { Ok(()) } else { Err(known) }
+                    let follows = known.contains("master-link-status\r\n$2\r\nok");
+                    let is_it = known.contains(&format!("\r\n{}\r\n", replica.addr().port()));
+                    if follows && is_it { Ok(()) } else { Err(known) }
                 });
                 (vec![primary, replica], Some(sentinel), Vec::new())
             }

@@ -49,14 +49,16 @@ impl Redis {
         Self::with(&DURABLE)
     }
 
-    /// A durable one that follows another.
+    /// A durable one that follows another. It is told so only now: when it starts again, it may have become the primary.
     ///
     /// # Panics
     /// When it does not start.
     #[must_use]
     pub fn replica_of(primary: &Self) -> Self {
-        let port = primary.addr.port().to_string();
-        Self::with(&[&DURABLE[..], &["--replicaof", &format!("127.0.0.1 {port}")]].concat())
+        let replica = Self::durable();
+        let answer = replica.command(&format!("REPLICAOF 127.0.0.1 {}", primary.addr.port()));
+        assert!(answer.starts_with("+OK"), "{answer}");
+        replica
     }
 
     /// A durable one that will be part of a cluster.
