@@ -23,7 +23,10 @@ struct Gap {
     at: std::time::Duration,
     reason: Reason,
     topics: Vec<u16>,
+    /// Whether an event that it covers was missing.
     used: bool,
+    /// Whether the stream went on behind it.
+    passed: bool,
 }
 
 struct Reader<'a> {
@@ -156,7 +159,7 @@ impl Reader<'_> {
             let names: Vec<_> = topics.iter().map(|topic| TOPICS[usize::from(*topic)]).collect();
             self.find(Kind::WrongGap, line, &format!("nothing can have caused a gap with {reason:?} {names:?}"));
         }
-        self.gaps.push(Gap { line, at, reason, topics: topics.to_vec(), used: false });
+        self.gaps.push(Gap { line, at, reason, topics: topics.to_vec(), used: false, passed: false });
     }
 
     /// The stream says that everything up to this cursor is behind it.
@@ -169,6 +172,8 @@ impl Reader<'_> {
         if !back.is_empty() {
             self.find(Kind::CursorWentBack, line, &format!("from {through:?} to {cursor:?} in partitions {back:?}"));
         }
+        let onwards = through.behind(cursor).next().is_some();
+        self.gaps.iter_mut().for_each(|gap| gap.passed |= onwards && gap.line < line);
         let mut to = through;
         for partition in 0..PARTITIONS {
             // A partition in which the first stream had no place is one that no selector touches.
@@ -235,8 +240,11 @@ impl Reader<'_> {
     }
 
     fn end_stream(&mut self) {
-        for gap in self.gaps.drain(..).filter(|gap| !gap.used) {
+        for gap in std::mem::take(&mut self.gaps).into_iter().filter(|gap| gap.passed && !gap.used) {
             *self.verdict.needless_gaps.entry(gap.reason).or_default() += 1;
+            if gap.reason == Reason::Expired && !self.lossy {
+                self.find(Kind::WrongGap, gap.line, "it is told that events have expired, and none is missing");
+            }
         }
     }
 

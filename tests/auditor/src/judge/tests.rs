@@ -160,6 +160,13 @@ fn a_gap_needs_a_reason() {
 }
 
 #[test]
+fn a_gap_behind_which_nothing_is_missing_is_found_unless_the_stream_ended_there() {
+    let brief = || Story::of("brief/0").events("brief/0", 101..103).gap(Reason::Expired, &["brief/0"], 102);
+    brief().events("brief/0", 103..110).fails(Kind::WrongGap);
+    brief().connected(Some(102), 102, true).events("brief/0", 103..110).passes();
+}
+
+#[test]
 fn what_redis_lost_is_to_be_told_before_the_cursor_passes_it() {
     let lost = || Story::of("news/asia").lossy().gone(103..106).events("news/asia", 101..103);
     lost().connected(Some(102), 102, true).gap(Reason::BackplaneLost, &[], 102).events("news/asia", 106..110).passes();
