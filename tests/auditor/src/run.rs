@@ -91,8 +91,14 @@ pub fn run(options: &Options, folder: &Path) -> Record {
     }
     let faults = faults.done();
 
-    let healed = clock.now();
     let mut complaints = heal(&mut system, &readers, &writers);
+    let began = clock.now();
+    while !system.is_at_rest() {
+        assert!(clock.now() < began + RECOVERS_WITHIN, "Redis and its Sentinel do not come to rest");
+        system.tend();
+        thread::sleep(TICK);
+    }
+    let healed = clock.now();
     let mut publishes = Vec::new();
     writers.iter().for_each(|control| control.over.store(true, Ordering::SeqCst));
     let over = |handles: &[JoinHandle<Published>]| handles.iter().all(JoinHandle::is_finished);

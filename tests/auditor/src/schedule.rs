@@ -143,6 +143,8 @@ pub fn draw(
     const QUIET: Duration = Duration::from_secs(2);
     /// How long nodes may take to find out what a failover has lost.
     const TELLING: Duration = Duration::from_secs(8);
+    /// How long an event may take to be known at all nodes.
+    const SPREADING: Duration = Duration::from_secs(2);
     let mut plan: Vec<Planned> = Vec::new();
     let mut at = QUIET;
     while at < lasts {
@@ -151,8 +153,8 @@ pub fn draw(
         let clashes = |other: &Planned| {
             let same_target = other.fault.target() == fault.target() && other.end() + other.fault.rest() > at;
             // What Redis loses, only nodes can tell of: they live until they have had the time to.
-            let untold = (other.fault.loses() && fault.ends_node() || other.fault.ends_node() && fault.loses())
-                && other.end() + TELLING > at;
+            let untold = other.fault.loses() && fault.ends_node() && other.end() + TELLING > at
+                || other.fault.ends_node() && fault.loses() && other.end() + SPREADING > at;
             same_target || untold
         };
         if !plan.iter().any(clashes) && !without.contains(&fault.kind()) {

@@ -140,6 +140,20 @@ impl System {
         }
     }
 
+    /// Whether Redis itself has come to rest: the Sentinel's primary is one, and the other follows it.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        if self.sentinel.is_none() {
+            return true;
+        }
+        let primary = self.primary();
+        let info = |redis: &Redis| redis.try_command("INFO replication").unwrap_or_default();
+        self.redis.iter().enumerate().all(|(number, redis)| match number == primary {
+            true => info(redis).contains("role:master"),
+            false => info(redis).contains("master_link_status:up"),
+        })
+    }
+
     /// Copies the logs of Redis to those of the nodes.
     pub fn keep_logs(&self) {
         for (number, redis) in self.redis.iter().enumerate() {
