@@ -31,6 +31,7 @@ const RULES: &[Rule] = &[
     },
     // It judges the hub from outside: sharing its code would share its mistakes.
     Rule { name: "e2e", hub: &["wire"], dev: &[] },
+    Rule { name: "auditor", hub: &["e2e"], dev: &[] },
 ];
 
 /// Crates from elsewhere that only some crates may depend on directly, tests included.
@@ -40,7 +41,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("actix-server", &["http", "server"]),
     ("actix", &["actors", "http", "server"]),
     ("fred", &["backplane-redis"]),
-    ("clap", &["server", "loadtest"]),
+    ("clap", &["server", "loadtest", "auditor"]),
     ("config", &["server"]),
     ("prometheus-client", &["telemetry"]),
     ("jsonwebtoken", &["auth"]),

@@ -115,6 +115,25 @@ impl Connection {
         Self::new(socket.into())
     }
 
+    /// Connects, if somebody listens there.
+    ///
+    /// # Errors
+    /// Those of `connect`; `TimedOut` after `within`.
+    pub fn try_open(addr: SocketAddr, within: Duration) -> io::Result<Self> {
+        Ok(Self::new(TcpStream::connect_timeout(&addr, within)?))
+    }
+
+    /// The same with a small receive buffer.
+    ///
+    /// # Errors
+    /// As [`Connection::try_open`].
+    pub fn try_open_small(addr: SocketAddr, within: Duration) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+        socket.set_recv_buffer_size(4096)?;
+        socket.connect_timeout(&addr.into(), within)?;
+        Ok(Self::new(socket.into()))
+    }
+
     fn new(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("nodelay");
         stream.set_write_timeout(Some(SOON)).expect("write timeout");

@@ -23,9 +23,13 @@ pub(crate) fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// The hub's binary: `TOWNCRIER_BIN`, or what cargo built beside this test's executable.
+/// The hub's binary: `TOWNCRIER_BIN`, or what cargo built beside this program or, for a test, one folder above.
 fn binary() -> PathBuf {
-    let beside = || Some(env::current_exe().ok()?.parent()?.parent()?.join("towncrier"));
+    let beside = || {
+        let folder = env::current_exe().ok()?.parent()?.to_owned();
+        let folder = if folder.ends_with("deps") { folder.parent()?.to_owned() } else { folder };
+        Some(folder.join("towncrier"))
+    };
     let path = env::var_os("TOWNCRIER_BIN").map(PathBuf::from).or_else(beside).expect("a target folder");
     assert!(path.is_file(), "no hub at {}: run `cargo build -p towncrier` first, or tests/run", path.display());
     path
@@ -90,7 +94,9 @@ impl Towncrier {
         Lines::start(self.command, Some(self.folder))
     }
 
-    pub(crate) fn into_parts(self) -> (Command, tempfile::TempDir) {
+    /// The command itself, and the folder that it starts in, which goes away with its handle.
+    #[must_use]
+    pub fn into_parts(self) -> (Command, tempfile::TempDir) {
         (self.command, self.folder)
     }
 }

@@ -1,7 +1,8 @@
 //! A TCP proxy between a client and a hub, to be cut or frozen at will.
 
 use std::{
-    io::{Read, Write},
+    collections::HashMap,
+    io::{self, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
@@ -11,6 +12,10 @@ use std::{
     time::Duration,
 };
 
+use socket2::{Domain, SockRef, Socket, Type};
+
+/// What the kernel is asked for in a small buffer, in bytes; it takes at least a few of its own.
+const SMALL: usize = 4096;
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// The proxy; its connections end with it.
@@ -23,18 +28,37 @@ pub struct Proxy {
 #[derive(Debug)]
 struct Shared {
     target: Mutex<SocketAddr>,
-    open: Mutex<Vec<TcpStream>>,
+    /// Both ends of each connection, by its number; it goes when both directions are over.
+    open: Mutex<HashMap<usize, [TcpStream; 2]>>,
     accepted: AtomicUsize,
     frozen: AtomicBool,
     over: AtomicBool,
     /// Bytes that a connection may bring to its client before it is cut; 0 for no end.
     allowance: AtomicUsize,
+    /// Whether it holds as little as the kernel lets it, so that a client that stalls is felt early.
+    small: bool,
 }
 
 impl Proxy {
     /// A proxy to a hub.
+    ///
+    /// # Panics
+    /// When it cannot listen.
     #[must_use]
     pub fn to(target: SocketAddr) -> Self {
+        Self::new(target, false)
+    }
+
+    /// A proxy with the smallest buffers that there are: a client that stalls makes the hub wait soon.
+    ///
+    /// # Panics
+    /// When it cannot listen.
+    #[must_use]
+    pub fn small(target: SocketAddr) -> Self {
+        Self::new(target, true)
+    }
+
+    fn new(target: SocketAddr, small: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind the proxy");
         let addr = listener.local_addr().expect("bound");
         let shared = Arc::new(Shared {
@@ -44,6 +68,7 @@ impl Proxy {
             frozen: AtomicBool::new(false),
             over: AtomicBool::new(false),
             allowance: AtomicUsize::new(0),
+            small,
         });
         let accepting = Arc::clone(&shared);
         thread::spawn(move || accept(&listener, &accepting));
@@ -105,8 +130,8 @@ impl Drop for Proxy {
 
 impl Shared {
     fn cut(&self) {
-        for stream in self.open.lock().expect("open").drain(..) {
-            let _ = stream.shutdown(Shutdown::Both);
+        for (_, both) in self.open.lock().expect("open").drain() {
+            both.iter().for_each(|stream| _ = stream.shutdown(Shutdown::Both));
         }
     }
 }
@@ -117,26 +142,54 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             return;
         }
         let Ok(client) = client else { continue };
-        shared.accepted.fetch_add(1, Ordering::SeqCst);
+        let number = shared.accepted.fetch_add(1, Ordering::SeqCst);
         let target = *shared.target.lock().expect("target");
         // A target that is gone looks to the client like one that hangs up.
-        let Ok(hub) = TcpStream::connect(target) else {
+        let Ok(hub) = connect(target, shared.small) else {
             continue;
         };
-        let both = [&client, &hub].map(|stream| stream.try_clone().expect("a second handle"));
-        shared.open.lock().expect("open").extend(both);
+        if shared.small {
+            let _ = SockRef::from(&client).set_send_buffer_size(SMALL);
+        }
+        let both = || [&client, &hub].map(|stream| stream.try_clone().expect("a second handle"));
+        shared.open.lock().expect("open").insert(number, both());
+        let last = Arc::new(Last { number, shared: Arc::clone(shared) });
         let allowance = shared.allowance.load(Ordering::SeqCst);
-        pump(&client, &hub, 0, shared);
-        pump(&hub, &client, allowance, shared);
+        let ([client, hub], [client_too, hub_too]) = (both(), both());
+        pump(client, hub, 0, Arc::clone(&last));
+        pump(hub_too, client_too, allowance, last);
+    }
+}
+
+fn connect(target: SocketAddr, small: bool) -> io::Result<TcpStream> {
+    if !small {
+        return TcpStream::connect(target);
+    }
+    let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
+    socket.set_recv_buffer_size(SMALL)?;
+    socket.connect(&target.into())?;
+    Ok(socket.into())
+}
+
+/// Forgets a connection when its second direction is over.
+struct Last {
+    number: usize,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        if let Ok(mut open) = self.shared.open.lock() {
+            open.remove(&self.number);
+        }
     }
 }
 
 /// Copies one direction of a connection in a thread of its own.
-fn pump(from: &TcpStream, to: &TcpStream, allowance: usize, shared: &Arc<Shared>) {
-    let [mut from, mut to] = [from, to].map(|stream| stream.try_clone().expect("a second handle"));
+fn pump(mut from: TcpStream, mut to: TcpStream, allowance: usize, last: Arc<Last>) {
     from.set_nodelay(true).expect("nodelay");
-    let shared = Arc::clone(shared);
     thread::spawn(move || {
+        let shared = &last.shared;
         let mut bytes = [0; 16 * 1024];
         let mut left = if allowance == 0 { usize::MAX } else { allowance };
         while left > 0 {

@@ -53,19 +53,25 @@ pub enum End {
 
 /// What a stream carries.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Item {
+pub enum Item {
+    /// A block with an event.
     Event {
+        /// The event.
         event: Event,
+        /// The `retry:` of its block.
         retry: Option<Duration>,
     },
+    /// A `retry:` without an event.
     Retry(Duration),
     /// The `: ping` comment with its bare `id:`.
     Heartbeat(Option<String>),
+    /// The end of the body.
     End(End),
 }
 
+/// A stream of events on a connection whose head has been read.
 #[derive(Debug)]
-pub(crate) struct Stream {
+pub struct Stream {
     connection: Connection,
     bytes: BytesMut,
     decoder: russe::Decoder,
@@ -73,7 +79,9 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(connection: Connection) -> Self {
+    /// Reads the body of the answer whose head has been read.
+    #[must_use]
+    pub fn new(connection: Connection) -> Self {
         Self { connection, bytes: BytesMut::new(), decoder: russe::Decoder::default(), pinged: false }
     }
 
@@ -85,20 +93,29 @@ impl Stream {
         &mut self.connection
     }
 
-    /// The next item; `None` when `deadline` passes first.
+    #[track_caller]
     pub(crate) fn next(&mut self, deadline: Instant) -> Option<Item> {
+        self.try_next(deadline).unwrap_or_else(|error| panic!("reading the stream: {error}"))
+    }
+
+    /// The next item; `None` when `deadline` passes first.
+    ///
+    /// # Errors
+    /// What the connection says, and `InvalidData` for what is no event stream.
+    pub fn try_next(&mut self, deadline: Instant) -> io::Result<Option<Item>> {
         loop {
-            while let Some(decoded) = self.decoder.decode(&mut self.bytes).expect("a well-formed stream") {
+            let malformed = |error| io::Error::new(io::ErrorKind::InvalidData, format!("{error:?}"));
+            while let Some(decoded) = self.decoder.decode(&mut self.bytes).map_err(malformed)? {
                 if let Some(item) = self.item(decoded) {
-                    return Some(item);
+                    return Ok(Some(item));
                 }
             }
             match self.connection.read_body(&mut self.bytes, deadline) {
                 Ok(Progress::More) => {}
-                Ok(Progress::Clean) => return Some(Item::End(End::Clean)),
-                Ok(Progress::Cut) => return Some(Item::End(End::Cut)),
-                Err(error) if error.kind() == io::ErrorKind::TimedOut => return None,
-                Err(error) => panic!("reading the stream: {error}"),
+                Ok(Progress::Clean) => return Ok(Some(Item::End(End::Clean))),
+                Ok(Progress::Cut) => return Ok(Some(Item::End(End::Cut))),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => return Ok(None),
+                Err(error) => return Err(error),
             }
         }
     }

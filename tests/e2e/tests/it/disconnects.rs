@@ -106,9 +106,12 @@ fn a_peer_that_has_vanished_below_its_proxy() {
         hub.publish_each("news", vec![large.clone(); 50]);
     }
 
-    registry_empties(&hub, "news", SOON);
+    registry_empties(&hub, "news", Duration::from_secs(8));
+    let cursor = session.cursor.clone();
+    proxy.cut();
     proxy.thaw();
-    drop(session);
+    let mut back = Subscribe::to(proxy.addr()).topic("news").last_event_id(&cursor).open();
+    assert_eq!(back.take(200).len(), 200, "what the dead link swallowed");
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod compose;
 mod dev_cluster;
 mod direct;
 mod disconnects;
+mod failures;
 mod fanout;
 mod health;
 mod http;
