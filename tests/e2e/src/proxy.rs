@@ -31,6 +31,8 @@ struct Shared {
     /// Both ends of each connection, by its number; it goes when both directions are over.
     open: Mutex<HashMap<usize, [TcpStream; 2]>>,
     accepted: AtomicUsize,
+    /// Bytes that went to clients.
+    brought: AtomicUsize,
     frozen: AtomicBool,
     over: AtomicBool,
     /// Bytes that a connection may bring to its client before it is cut; 0 for no end.
@@ -65,6 +67,7 @@ impl Proxy {
             target: Mutex::new(target),
             open: Mutex::default(),
             accepted: AtomicUsize::new(0),
+            brought: AtomicUsize::new(0),
             frozen: AtomicBool::new(false),
             over: AtomicBool::new(false),
             allowance: AtomicUsize::new(0),
@@ -112,6 +115,12 @@ impl Proxy {
         self.shared.frozen.store(false, Ordering::SeqCst);
     }
 
+    /// How many bytes have gone to clients so far.
+    #[must_use]
+    pub fn brought(&self) -> usize {
+        self.shared.brought.load(Ordering::SeqCst)
+    }
+
     /// How many connections have come in so far.
     #[must_use]
     pub fn accepted(&self) -> usize {
@@ -156,8 +165,8 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         let last = Arc::new(Last { number, shared: Arc::clone(shared) });
         let allowance = shared.allowance.load(Ordering::SeqCst);
         let ([client, hub], [client_too, hub_too]) = (both(), both());
-        pump(client, hub, 0, Arc::clone(&last));
-        pump(hub_too, client_too, allowance, last);
+        pump(client, hub, 0, false, Arc::clone(&last));
+        pump(hub_too, client_too, allowance, true, last);
     }
 }
 
@@ -186,7 +195,7 @@ impl Drop for Last {
 }
 
 /// Copies one direction of a connection in a thread of its own.
-fn pump(mut from: TcpStream, mut to: TcpStream, allowance: usize, last: Arc<Last>) {
+fn pump(mut from: TcpStream, mut to: TcpStream, allowance: usize, brings: bool, last: Arc<Last>) {
     from.set_nodelay(true).expect("nodelay");
     thread::spawn(move || {
         let shared = &last.shared;
@@ -204,6 +213,9 @@ fn pump(mut from: TcpStream, mut to: TcpStream, allowance: usize, last: Arc<Last
                 break;
             }
             left -= count;
+            if brings {
+                shared.brought.fetch_add(count, Ordering::SeqCst);
+            }
         }
         let half = if left == 0 { Shutdown::Both } else { Shutdown::Write };
         let _ = to.shutdown(half);

@@ -308,3 +308,24 @@ fn a_burst_of_a_hundred_thousand_events_reaches_another_node() {
         }
     });
 }
+
+#[test]
+fn a_node_gets_nothing_of_topics_that_nobody_there_listens_to() {
+    let redis = Redis::start();
+    let proxy = Proxy::to(redis.addr());
+    let (node_behind, other) = (node(&format!("redis://{}", proxy.addr())).start(), node(&redis.url()).start());
+    let mut session = node_behind.subscribe(&["wanted"]);
+    let burst = |topic: &str| {
+        let before = proxy.brought();
+        other.publish_each(topic, (0..500).map(|_| "x".repeat(2000)).collect());
+        before
+    };
+    let before = burst("unwanted");
+    other.publish("wanted", "after them");
+    assert_eq!(session.event().data, "after them");
+    let brought = proxy.brought() - before;
+    assert!(brought < 50_000, "{brought} bytes for a megabyte that nobody wants");
+    let before = burst("wanted");
+    session.take(500);
+    assert!(proxy.brought() - before > 1_000_000);
+}
