@@ -11,6 +11,7 @@ mod admission;
 mod answer;
 mod assets;
 mod body;
+mod cors;
 mod guard;
 mod ingest;
 mod json;
@@ -27,6 +28,7 @@ mod state;
 mod subscribe;
 mod tls;
 
+pub use cors::{Origin, OriginError};
 pub use options::{Listener, Options, Role};
 pub use server::{Server, ServerError, bind};
 pub use tls::{TlsError, TlsFiles};

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::TlsFiles;
+use crate::{Origin, TlsFiles};
 
 /// What a listener is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +65,8 @@ pub struct Options {
     pub shutdown_timeout: Duration,
     /// Whether only this machine's own names and pages are answered, as befits a hub without authentication.
     pub guarded: bool,
+    /// Pages of other origins that may use the hub, with their visitors' credentials.
+    pub origins: Vec<Origin>,
     /// This build's version.
     pub version: &'static str,
 }

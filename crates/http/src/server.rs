@@ -36,7 +36,7 @@ use towncrier_actors::Hub;
 use crate::{
     Options,
     admission::Admission,
-    guard,
+    cors, guard,
     ingest::Bodies,
     options::{Listener, Role},
     paced::Paced,
@@ -285,15 +285,15 @@ fn app(
         let value = format!("max-age={}", state.options.hsts.as_secs());
         HeaderValue::from_str(&value).unwrap_or_else(|_| unreachable!("a number is a header's value"))
     });
+    let options = state.options.clone();
     App::new()
         .app_data(Data::new(state))
+        .wrap(cors::layer(&options.origins))
         .wrap_fn(move |request, next| {
-            let refused = if guarded { guard::check(&request).err() } else { None };
+            let refused = if guarded { guard::check(&request, &options.origins).err() } else { None };
             let answered = match refused {
                 Some(problem) => Either::Left(ready(Ok(request.error_response(problem).map_into_boxed_body()))),
-                None => {
-                    Either::Right(next.call(request).map(|answer| answer.map(ServiceResponse::map_into_boxed_body)))
-                }
+                None => Either::Right(next.call(request).map(|answer| answer.map(cors::finish))),
             };
             let hsts = hsts.clone();
             answered.map(move |answer| {

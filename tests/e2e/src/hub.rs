@@ -191,6 +191,23 @@ impl Hub {
         http::request(self.addr, "POST", target, &[("Content-Type", content_type)], body)
     }
 
+    /// Any request, with more headers.
+    #[track_caller]
+    #[must_use]
+    pub fn request(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Response {
+        http::request(self.addr, method, target, headers, body.as_bytes())
+    }
+
+    /// The value of a metric, by the whole name of its series.
+    #[track_caller]
+    #[must_use]
+    pub fn metric(&self, series: &str) -> f64 {
+        let text = self.get("/metrics").text();
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        let value = line.unwrap_or_else(|| panic!("no {series} in {text}"));
+        value.parse().unwrap_or_else(|error| panic!("{error}: {series} {value}"))
+    }
+
     /// The ids of the sessions that the registry knows for a topic.
     #[track_caller]
     #[must_use]

@@ -3,12 +3,13 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use towncrier_http::Origin;
 use towncrier_telemetry::logging;
 use towncrier_wire::limits;
 
 use super::{
     namespaces::Namespace,
-    value::{Kind, SecretUrl, Setting},
+    value::{Item, Kind, SecretUrl, Setting},
 };
 
 /// One key.
@@ -233,6 +234,11 @@ settings! {
         /// Whether a hub that asks nobody may listen on an address that is not loopback.
         "open_to_network" open_to_network: bool = "false", Kind::Flag;
     }
+    /// Pages of other origins.
+    "cors" cors: Cors {
+        /// Origins whose pages may use the hub with their visitors' credentials; pages of others are kept from it by browsers.
+        "origins" origins: Vec<Origin> = "", Kind::List(Item::Origin, 100);
+    }
     /// The log, on standard error.
     "log" log: Log {
         /// A level (off, error, warn, info, debug, trace), and levels for single targets: info,towncrier_http=debug.
@@ -308,6 +314,7 @@ from_setting! {
     SecretUrl: Setting::Url(url) => Some(url.clone());
     Option<usize>: Setting::Count(number) => usize::try_from(*number).ok().map(|number| (number > 0).then_some(number));
     Option<Duration>: Setting::Time(time) => Some((!time.is_zero()).then_some(*time));
+    Vec<Origin>: Setting::List(items) => items.iter().map(|item| item.parse().ok()).collect();
     Option<String>: Setting::Text(text) => Some((!text.is_empty()).then(|| text.clone()));
 }
 

@@ -72,6 +72,48 @@ fn every_key_can_be_set_in_a_file_and_in_the_environment() {
 }
 
 #[test]
+fn lists_have_one_form_wherever_they_come_from() {
+    check("cors.origins = []", &[], &[]);
+    check(
+        "cors.origins = [\"https://App.example:443\", \"http://localhost:3000\"]",
+        &[],
+        &["cors.origins = [\"https://app.example\", \"http://localhost:3000\"]"],
+    );
+    check(
+        "cors.origins = [\"https://app.example\", \"https://b.example\"]",
+        &[("TOWNCRIER__CORS__ORIGINS", "https://c.example , https://d.example:1")],
+        &["cors.origins = [\"https://c.example\", \"https://d.example:1\"]"],
+    );
+    let config = of(&["cors.origins = [\"https://app.example\"]"], &[]).expect("good").config;
+    assert_eq!(config.cors.origins, ["https://app.example".parse().expect("an origin")]);
+    let late = of(
+        &["cors.origins = [\"https://a.example\", \"https://b.example\"]", "cors.origins = [\"https://c.example\"]"],
+        &[],
+    );
+    assert_eq!(late.expect("good").config.cors.origins.len(), 1, "a later list replaces an earlier one");
+}
+
+#[test]
+fn what_is_wrong_with_a_list_is_told() {
+    let malformed =
+        "must be an origin such as https://app.example or http://localhost:3000: scheme, host, port, nothing behind";
+    for (toml, env, expect) in [
+        ("[\"*\"]", "", "\"*\": `*` would let every page act as its visitors; name the origins (a.toml)".to_owned()),
+        ("[\"https://a.example/\"]", "", format!("\"https://a.example/\": {malformed} (a.toml)")),
+        ("[\"\"]", "", format!("\"\": {malformed} (a.toml)")),
+        ("\"https://a.example\"", "", "must be a list of at most 100 origins, such as [\"https://app.example\"], not \"https://a.example\" (a.toml)".to_owned()),
+        ("[1]", "", "must be a list of at most 100 origins, such as [\"https://app.example\"], not a list with 1 (a.toml)".to_owned()),
+        ("[]", "https://a.example,", format!("\"\": {malformed} (environment variable TOWNCRIER__CORS__ORIGINS)")),
+        ("[]", &["http://x"; 101].join(","), "must be a list of at most 100, not 101 (environment variable TOWNCRIER__CORS__ORIGINS)".to_owned()),
+    ] {
+        let toml = format!("cors.origins = {toml}");
+        let env = [("TOWNCRIER__CORS__ORIGINS", env)];
+        let env = if env[0].1.is_empty() { &[] } else { &env[..] };
+        check(&toml, env, &[&format!("cors.origins: {expect}")]);
+    }
+}
+
+#[test]
 fn the_environment_goes_over_files_and_later_files_over_earlier_ones() {
     check(
         "history.events = 5\nsession.heartbeat = \"1s\"",

@@ -3,6 +3,7 @@
 use std::{fmt, net::SocketAddr, time::Duration};
 
 use config::ValueKind;
+use towncrier_http::Origin;
 use towncrier_telemetry::logging;
 
 /// What a key takes. Bounds are inclusive.
@@ -32,6 +33,27 @@ pub(crate) enum Kind {
     LogFilter,
     /// One of some words; the second list holds words that other builds know.
     Choice(&'static [&'static str], &'static [&'static str]),
+    /// At most so many of these: in files a list of texts, in the environment with commas between them.
+    List(Item, usize),
+}
+
+/// What a list is of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Item {
+    /// Origins of pages.
+    Origin,
+}
+
+impl Item {
+    /// The text in its one form.
+    ///
+    /// # Errors
+    /// With a sentence that follows the text.
+    fn read(self, text: &str) -> Result<String, String> {
+        match self {
+            Self::Origin => text.parse().map(|origin: Origin| origin.to_string()).map_err(|error| error.to_string()),
+        }
+    }
 }
 
 /// A value that has been read and is within its bounds.
@@ -45,6 +67,7 @@ pub(crate) enum Setting {
     AddressOrNone(Option<SocketAddr>),
     Text(String),
     Url(SecretUrl),
+    List(Vec<String>),
 }
 
 /// A URL that shows its scheme and host, and not who logs in there.
@@ -93,7 +116,16 @@ impl Kind {
                 let setting = in_bounds.ok_or_else(|| self.must_be(number))?;
                 self.bounded(setting, number)
             }
-            (Self::Flag | Self::Count(..), ValueKind::String(text)) => Err(self.must_be(format_args!("{text:?}"))),
+            (Self::List(item, most), ValueKind::Array(values)) => {
+                let texts = values.iter().map(|value| match &value.kind {
+                    ValueKind::String(text) => Ok(text.as_str()),
+                    other => Err(self.must_be(format_args!("a list with {}", describe(other)))),
+                });
+                read_list(*item, *most, texts.collect::<Result<Vec<_>, _>>()?)
+            }
+            (Self::Flag | Self::Count(..) | Self::List(..), ValueKind::String(text)) => {
+                Err(self.must_be(format_args!("{text:?}")))
+            }
             (_, ValueKind::String(text)) => self.read_text(text),
             (_, other) => Err(self.must_be(describe(other))),
         }
@@ -130,6 +162,10 @@ impl Kind {
                 return Err(format!("{shown} is not in this build; {}", self.must_be(&shown)));
             }
             Self::Choice(words, _) => words.contains(&text).then(|| Setting::Text(text.to_owned())),
+            Self::List(item, most) => {
+                let texts = text.split(',').map(str::trim).collect();
+                return read_list(*item, *most, if text.trim().is_empty() { Vec::new() } else { texts });
+            }
         };
         let setting = setting.ok_or_else(|| self.must_be(&shown))?;
         self.bounded(setting, shown)
@@ -187,6 +223,9 @@ impl fmt::Display for Kind {
                 }
                 Ok(())
             }
+            Self::List(Item::Origin, most) => {
+                write!(f, "a list of at most {most} origins, such as [\"https://app.example\"]")
+            }
         }
     }
 }
@@ -204,6 +243,7 @@ impl fmt::Display for Setting {
             // No kind of text allows a character that TOML would have escaped otherwise than Rust.
             Self::Text(text) => write!(f, "{text:?}"),
             Self::Url(url) => write!(f, "\"{url}\""),
+            Self::List(items) => write!(f, "{items:?}"),
         }
     }
 }
@@ -221,6 +261,14 @@ pub(crate) fn describe(value: &ValueKind) -> String {
         ValueKind::String(text) => format!("{text:?}"),
         other => other.to_string(),
     }
+}
+
+fn read_list(item: Item, most: usize, texts: Vec<&str>) -> Result<Setting, String> {
+    if texts.len() > most {
+        return Err(format!("must be a list of at most {most}, not {}", texts.len()));
+    }
+    let read = |text: &str| item.read(text).map_err(|error| format!("{text:?}: {error}"));
+    texts.into_iter().map(read).collect::<Result<_, _>>().map(Setting::List)
 }
 
 fn parse_digits(text: &str) -> Option<u64> {

@@ -140,6 +140,7 @@ pub(super) fn http(config: &Config, version: &'static str) -> towncrier_http::Op
         selectors: config.limits.selectors,
         shutdown_timeout: config.shutdown.timeout,
         guarded: !config.auth.open_to_network,
+        origins: config.cors.origins.clone(),
         version,
     }
 }

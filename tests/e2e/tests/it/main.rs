@@ -7,6 +7,7 @@ mod browser;
 mod cli;
 mod clients;
 mod cluster;
+mod cors;
 mod direct;
 mod disconnects;
 mod fanout;
