@@ -9,16 +9,17 @@ use std::{
     },
 };
 
+use towncrier_auth::AddressKey;
 use towncrier_telemetry::{Metrics, RefusedReason};
 
-/// Counts streams and polls, in all and by address.
+/// Counts streams and polls, in all and by address; of IPv6 a /64 is one.
 #[derive(Debug)]
 pub(crate) struct Admission {
     max: usize,
     max_per_address: Option<usize>,
     open: AtomicUsize,
     /// Only connections that come and go touch it.
-    addresses: Mutex<HashMap<IpAddr, usize>>,
+    addresses: Mutex<HashMap<AddressKey, usize>>,
     metrics: Arc<Metrics>,
 }
 
@@ -26,7 +27,7 @@ pub(crate) struct Admission {
 #[derive(Debug)]
 pub(crate) struct Admitted {
     admission: Arc<Admission>,
-    address: Option<IpAddr>,
+    address: Option<AddressKey>,
 }
 
 impl Admission {
@@ -48,7 +49,7 @@ impl Admission {
         let refused = if before >= self.max {
             Some(RefusedReason::Total)
         } else {
-            match (address, self.max_per_address) {
+            match (address.map(AddressKey::from), self.max_per_address) {
                 (Some(address), Some(max)) => {
                     let mut addresses = self.addresses();
                     let count = addresses.entry(address).or_default();
@@ -70,7 +71,7 @@ impl Admission {
         Ok(admitted)
     }
 
-    fn addresses(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+    fn addresses(&self) -> MutexGuard<'_, HashMap<AddressKey, usize>> {
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,7 +11,9 @@ mod admission;
 mod answer;
 mod assets;
 mod body;
+mod client;
 mod cors;
+mod forwarded;
 mod guard;
 mod ingest;
 mod json;
@@ -29,6 +31,7 @@ mod subscribe;
 mod tls;
 
 pub use cors::{Origin, OriginError};
+pub use forwarded::{ForwardedBy, Network, NetworkError, Proxies};
 pub use options::{Listener, Options, Role};
 pub use server::{Server, ServerError, bind};
 pub use tls::{TlsError, TlsFiles};

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::{Origin, TlsFiles};
+use crate::{Origin, Proxies, TlsFiles};
 
 /// What a listener is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +67,8 @@ pub struct Options {
     pub guarded: bool,
     /// Pages of other origins that may use the hub, with their visitors' credentials.
     pub origins: Vec<Origin>,
+    /// The proxies that are believed when they say who a client is.
+    pub proxies: Proxies,
     /// This build's version.
     pub version: &'static str,
 }

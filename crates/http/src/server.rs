@@ -36,7 +36,7 @@ use towncrier_actors::Hub;
 use crate::{
     Options,
     admission::Admission,
-    cors, guard,
+    client, cors, guard,
     ingest::Bodies,
     options::{Listener, Role},
     paced::Paced,
@@ -285,11 +285,12 @@ fn app(
         let value = format!("max-age={}", state.options.hsts.as_secs());
         HeaderValue::from_str(&value).unwrap_or_else(|_| unreachable!("a number is a header's value"))
     });
-    let options = state.options.clone();
+    let (options, metrics) = (state.options.clone(), state.hub().metrics().clone());
     App::new()
         .app_data(Data::new(state))
         .wrap(cors::layer(&options.origins))
         .wrap_fn(move |request, next| {
+            client::note(&request, &options.proxies, &metrics);
             let refused = if guarded { guard::check(&request, &options.origins).err() } else { None };
             let answered = match refused {
                 Some(problem) => Either::Left(ready(Ok(request.error_response(problem).map_into_boxed_body()))),

@@ -11,6 +11,7 @@ use towncrier_wire::{Name, Selectors, SelectorsError, Start, limits::LAST_MAX, s
 
 use crate::{
     body::StreamBody,
+    client,
     problem::Problem,
     query::{Query, decode_path},
     state::State,
@@ -42,7 +43,7 @@ fn subscribe(request: &HttpRequest, state: &State, topic: Option<&str>) -> Resul
         state.hub().metrics().connections_refused.of(RefusedReason::Draining).inc();
         return refuse(request, state, RefusedReason::Draining);
     }
-    match state.admission.admit(request.peer_addr().map(|address| address.ip())) {
+    match state.admission.admit(spec.remote) {
         Ok(admitted) => Ok(stream_head().body(StreamBody::new(state.worker.subscribe(spec), admitted))),
         Err(reason) => refuse(request, state, reason),
     }
@@ -74,7 +75,7 @@ pub(crate) fn spec(request: &HttpRequest, state: &State, topic: Option<&str>) ->
         selectors,
         start: start(request, &query, state)?,
         user,
-        remote: request.peer_addr().map(|address| address.ip()),
+        remote: client::address(request),
         heartbeat_events,
     })
 }

@@ -22,7 +22,7 @@ const RULES: &[Rule] = &[
     Rule { name: "telemetry", hub: &[], dev: &[] },
     Rule { name: "auth", hub: &["wire"], dev: &[] },
     Rule { name: "actors", hub: &["wire", "core", "backplane", "telemetry"], dev: &[] },
-    Rule { name: "http", hub: &["wire", "core", "backplane", "actors", "telemetry"], dev: &[] },
+    Rule { name: "http", hub: &["wire", "core", "backplane", "actors", "telemetry", "auth"], dev: &[] },
     Rule { name: "loadtest", hub: &[], dev: &[] },
     Rule {
         name: "server",

@@ -90,6 +90,8 @@ pub struct Metrics {
     pub history_topics: Gauge,
     /// Connections refused, by reason.
     pub connections_refused: Counters<RefusedReason>,
+    /// Requests of trusted proxies that named no client.
+    pub forwarded_malformed: Count,
     /// Long polls answered.
     pub poll_requests: Count,
     /// Sessions that the registry knows.
@@ -160,6 +162,7 @@ impl Metrics {
             history_bytes: own.gauge("history_bytes", "Bytes that the history holds"),
             history_topics: own.gauge("history_topics", "Topics that the history knows"),
             connections_refused: own.counts("connections_refused", "Connections refused, by reason"),
+            forwarded_malformed: own.count("forwarded_malformed", "Requests of trusted proxies that named no client"),
             poll_requests: own.count("poll_requests", "Long polls answered"),
             registry_sessions: own.gauge("registry_sessions", "Sessions that the registry knows"),
             registry_users: own.gauge("registry_users", "Users that have sessions here"),

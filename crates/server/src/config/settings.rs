@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use towncrier_http::Origin;
+use towncrier_http::{ForwardedBy, Network, Origin};
 use towncrier_telemetry::logging;
 use towncrier_wire::limits;
 
@@ -139,8 +139,12 @@ settings! {
         "workers" workers: Option<usize> = "0", Kind::Count(0, limits::WORKERS_MAX as u64);
         /// Most connections at once; more are told to come back later.
         "max_connections" max_connections: usize = "100000", Kind::Count(1, 10_000_000);
-        /// Most connections at once from one address; 0 is no limit but the one above.
+        /// Most connections at once from one address (of IPv6: from one /64); 0 is no limit but the one above.
         "max_connections_per_address" max_connections_per_address: Option<usize> = "0", Kind::Count(0, 10_000_000);
+        /// Proxies that are believed when they say who a client is. Of anybody else's word nothing is believed.
+        "trusted_proxies" trusted_proxies: Vec<Network> = "", Kind::List(Item::Network, 100);
+        /// The header by which they say it; the other is not read, as proxies pass on what they do not set.
+        "forwarded_by" forwarded_by: ForwardedBy = "x-forwarded-for", Kind::Choice(&["x-forwarded-for", "forwarded"], &[]);
         /// How long a client may take to send the head of a request.
         "request_head_timeout" request_head_timeout: Duration = "5s", Kind::Time(ms(100), s(5 * MINUTE));
         /// How long a client may take to send the body of a request.
@@ -314,6 +318,7 @@ from_setting! {
     SecretUrl: Setting::Url(url) => Some(url.clone());
     Option<usize>: Setting::Count(number) => usize::try_from(*number).ok().map(|number| (number > 0).then_some(number));
     Option<Duration>: Setting::Time(time) => Some((!time.is_zero()).then_some(*time));
+    Vec<Network>: Setting::List(items) => items.iter().map(|item| item.parse().ok()).collect();
     Vec<Origin>: Setting::List(items) => items.iter().map(|item| item.parse().ok()).collect();
     Option<String>: Setting::Text(text) => Some((!text.is_empty()).then(|| text.clone()));
 }
@@ -335,6 +340,7 @@ macro_rules! from_word {
 from_word! {
     BackplaneKind { "embedded" => Self::Embedded, "redis" => Self::Redis, }
     Slow { "disconnect" => Self::Disconnect, "conflate" => Self::Conflate, }
+    ForwardedBy { "x-forwarded-for" => Self::XForwardedFor, "forwarded" => Self::Forwarded, }
     AuthMode { "open" => Self::Open, }
     logging::Format { "auto" => Self::Auto, "human" => Self::Human, "json" => Self::Json, }
 }

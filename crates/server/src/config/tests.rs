@@ -75,6 +75,18 @@ fn every_key_can_be_set_in_a_file_and_in_the_environment() {
 fn lists_have_one_form_wherever_they_come_from() {
     check("cors.origins = []", &[], &[]);
     check(
+        "http.trusted_proxies = [\"10.1.2.3/8\", \"::1\"]",
+        &[("TOWNCRIER__HTTP__FORWARDED_BY", "forwarded")],
+        &["http.trusted_proxies = [\"10.0.0.0/8\", \"::1\"]", "http.forwarded_by = \"forwarded\""],
+    );
+    check(
+        "http.trusted_proxies = [\"127.0.0.1\", \"0.0.0.0/0\"]",
+        &[],
+        &[
+            "http.trusted_proxies: \"0.0.0.0/0\": would take everybody's word for where they come from; name the proxies (a.toml)",
+        ],
+    );
+    check(
         "cors.origins = [\"https://App.example:443\", \"http://localhost:3000\"]",
         &[],
         &["cors.origins = [\"https://app.example\", \"http://localhost:3000\"]"],

@@ -3,7 +3,7 @@
 use std::{fmt, net::SocketAddr, time::Duration};
 
 use config::ValueKind;
-use towncrier_http::Origin;
+use towncrier_http::{Network, Origin};
 use towncrier_telemetry::logging;
 
 /// What a key takes. Bounds are inclusive.
@@ -42,6 +42,8 @@ pub(crate) enum Kind {
 pub(crate) enum Item {
     /// Origins of pages.
     Origin,
+    /// Addresses and networks.
+    Network,
 }
 
 impl Item {
@@ -52,6 +54,9 @@ impl Item {
     fn read(self, text: &str) -> Result<String, String> {
         match self {
             Self::Origin => text.parse().map(|origin: Origin| origin.to_string()).map_err(|error| error.to_string()),
+            Self::Network => {
+                text.parse().map(|network: Network| network.to_string()).map_err(|error| error.to_string())
+            }
         }
     }
 }
@@ -225,6 +230,9 @@ impl fmt::Display for Kind {
             }
             Self::List(Item::Origin, most) => {
                 write!(f, "a list of at most {most} origins, such as [\"https://app.example\"]")
+            }
+            Self::List(Item::Network, most) => {
+                write!(f, "a list of at most {most} addresses and networks, such as [\"127.0.0.1\", \"10.0.0.0/8\"]")
             }
         }
     }

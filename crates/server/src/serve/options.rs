@@ -10,7 +10,7 @@ use towncrier_core::{
     rooms::{Policy, Slow},
     store::{self, Retention},
 };
-use towncrier_http::{Listener, Role, TlsFiles};
+use towncrier_http::{Listener, Proxies, Role, TlsFiles};
 use towncrier_wire::{Partitions, limits::WORKERS_MAX};
 
 use crate::config::{self, Config};
@@ -141,6 +141,7 @@ pub(super) fn http(config: &Config, version: &'static str) -> towncrier_http::Op
         shutdown_timeout: config.shutdown.timeout,
         guarded: !config.auth.open_to_network,
         origins: config.cors.origins.clone(),
+        proxies: Proxies { networks: http.trusted_proxies.clone(), header: http.forwarded_by },
         version,
     }
 }

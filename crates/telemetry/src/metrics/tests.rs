@@ -42,6 +42,7 @@ fn every_metric_is_exposed_before_anything_has_happened() {
         "towncrier_direct_sent_total",
         "towncrier_dispatches_total",
         "towncrier_drops_total",
+        "towncrier_forwarded_malformed_total",
         "towncrier_gaps_total",
         "towncrier_heartbeats_total",
         "towncrier_history_bytes",

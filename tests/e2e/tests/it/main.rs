@@ -2,6 +2,7 @@
 //!
 //! Each test starts a hub of its own. They hold it to `docs/protocol.md`, not to how it is made.
 
+mod addresses;
 mod admin;
 mod browser;
 mod cli;
