@@ -1,8 +1,9 @@
 //! Where a request comes from, as limits, logs and administrators see it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use actix_web::{HttpMessage, HttpRequest, dev::ServiceRequest};
+use towncrier_auth::AddressKey;
 use towncrier_telemetry::Metrics;
 
 use crate::forwarded::Proxies;
@@ -27,6 +28,14 @@ pub(crate) fn note(request: &ServiceRequest, proxies: &Proxies, metrics: &Metric
             tracing::debug!(%peer, "a trusted proxy names no client");
         }
     }
+}
+
+/// Whom the limits on clients count: one key for all that is one client's.
+pub(crate) type Key = AddressKey;
+
+/// The key of a request's client.
+pub(crate) fn key(request: &HttpRequest) -> Key {
+    address(request).unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)).into()
 }
 
 /// Who a request is from.

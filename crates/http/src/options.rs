@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::{Origin, Proxies, TlsFiles};
+use crate::{Origin, Proxies, RateOptions, TlsFiles};
 
 /// What a listener is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +69,8 @@ pub struct Options {
     pub origins: Vec<Origin>,
     /// The proxies that are believed when they say who a client is.
     pub proxies: Proxies,
+    /// How often clients may do what.
+    pub rates: RateOptions,
     /// This build's version.
     pub version: &'static str,
 }

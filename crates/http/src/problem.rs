@@ -1,6 +1,6 @@
 //! Errors as RFC 9457 problem details, with the field at fault.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use actix_web::{
     HttpResponse, ResponseError,
@@ -19,11 +19,13 @@ pub(crate) struct Problem {
     status: StatusCode,
     detail: Cow<'static, str>,
     field: Option<String>,
+    /// How long it is certain to last, at least.
+    wait: Duration,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, detail: detail.into(), field: None }
+        Self { status, detail: detail.into(), field: None, wait: Duration::ZERO }
     }
 
     /// A bad value of a field; `what` says what is wrong with it.
@@ -41,6 +43,12 @@ impl Problem {
 
     pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status;
+        self
+    }
+
+    /// A problem that lasts for so long, which `Retry-After` then says.
+    pub(crate) fn after(mut self, wait: Duration) -> Self {
+        self.wait = wait;
         self
     }
 
@@ -98,7 +106,8 @@ impl ResponseError for Problem {
         response.insert_header((header::CACHE_CONTROL, "no-store"));
         match self.status {
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-                response.insert_header((header::RETRY_AFTER, fastrand::u64(RETRY_AFTER_S)));
+                let whole_s = self.wait.as_secs();
+                response.insert_header((header::RETRY_AFTER, whole_s + fastrand::u64(RETRY_AFTER_S)));
             }
             // What is left of such a body is not worth reading.
             StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT => {

@@ -32,6 +32,7 @@ use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use towncrier_actors::Hub;
+use towncrier_auth::RateError;
 
 use crate::{
     Options,
@@ -40,6 +41,7 @@ use crate::{
     ingest::Bodies,
     options::{Listener, Role},
     paced::Paced,
+    rates::Rates,
     routes,
     state::State,
     tls::{self, Certificates, TlsError},
@@ -78,6 +80,9 @@ pub enum ServerError {
     /// A certificate or key cannot be used.
     #[error("cannot use TLS: {0}")]
     Tls(#[from] TlsError),
+    /// A rate is beyond all use.
+    #[error("cannot limit a rate: {0}")]
+    Rate(#[from] RateError),
 }
 
 /// A listening hub.
@@ -124,7 +129,8 @@ pub fn bind(options: Options, hub: &Hub) -> Result<Server, ServerError> {
     let options = Arc::new(options);
     let metrics = hub.metrics().clone();
     let common = Common {
-        admission: Admission::new(options.max_connections, options.max_connections_per_address, metrics),
+        admission: Admission::new(options.as_ref().into(), metrics.clone())?,
+        rates: Arc::new(Rates::new(&options.rates, metrics)?),
         options: options.clone(),
         bodies: Bodies::default(),
         started: Instant::now(),
@@ -164,6 +170,7 @@ pub fn bind(options: Options, hub: &Hub) -> Result<Server, ServerError> {
 #[derive(Clone)]
 struct Common {
     admission: Arc<Admission>,
+    rates: Arc<Rates>,
     options: Arc<Options>,
     bodies: Bodies,
     started: Instant,
@@ -176,6 +183,7 @@ impl Common {
         State {
             worker: self.hub.worker(),
             admission: self.admission.clone(),
+            rates: self.rates.clone(),
             options: self.options.clone(),
             bodies: self.bodies.clone(),
             started: self.started,
@@ -286,8 +294,14 @@ fn app(
         HeaderValue::from_str(&value).unwrap_or_else(|_| unreachable!("a number is a header's value"))
     });
     let (options, metrics) = (state.options.clone(), state.hub().metrics().clone());
+    let rates = state.rates.clone();
     App::new()
         .app_data(Data::new(state))
+        .wrap_fn(move |request, next| match rates.request(&request) {
+            Ok(()) => Either::Left(next.call(request)),
+            Err(problem) => Either::Right(ready(Ok(request.error_response(problem)))),
+        })
+        // Outside of the limits, so that pages may read that they hit one.
         .wrap(cors::layer(&options.origins))
         .wrap_fn(move |request, next| {
             client::note(&request, &options.proxies, &metrics);

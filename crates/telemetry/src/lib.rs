@@ -10,7 +10,9 @@ mod metrics;
 mod process;
 
 pub use self::{
-    label::{Actor, CloseReason, Counters, DropReason, GapReason, Label, PublishResult, RefusedReason, ReplaySource},
+    label::{
+        Actor, CloseReason, Counters, DropReason, GapReason, Label, Limit, PublishResult, RefusedReason, ReplaySource,
+    },
     metrics::{CONTENT_TYPE, Count, Gauge, Histogram, Metrics},
     process::{Usage, usage},
 };

@@ -19,7 +19,7 @@ use prometheus_client::{
 
 use crate::{
     label::{
-        Actor, CloseReason, Counters, DropReason, GapReason, Label, PublishResult, RefusedReason, ReplaySource,
+        Actor, CloseReason, Counters, DropReason, GapReason, Label, Limit, PublishResult, RefusedReason, ReplaySource,
         encode_label,
     },
     process::Process,
@@ -90,6 +90,8 @@ pub struct Metrics {
     pub history_topics: Gauge,
     /// Connections refused, by reason.
     pub connections_refused: Counters<RefusedReason>,
+    /// Requests that hit a limit on connections or a rate.
+    pub limits_hit: Counters<Limit>,
     /// Requests of trusted proxies that named no client.
     pub forwarded_malformed: Count,
     /// Long polls answered.
@@ -162,6 +164,7 @@ impl Metrics {
             history_bytes: own.gauge("history_bytes", "Bytes that the history holds"),
             history_topics: own.gauge("history_topics", "Topics that the history knows"),
             connections_refused: own.counts("connections_refused", "Connections refused, by reason"),
+            limits_hit: own.counts("limits_hit", "Requests that hit a limit, by limit"),
             forwarded_malformed: own.count("forwarded_malformed", "Requests of trusted proxies that named no client"),
             poll_requests: own.count("poll_requests", "Long polls answered"),
             registry_sessions: own.gauge("registry_sessions", "Sessions that the registry knows"),

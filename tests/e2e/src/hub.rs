@@ -24,11 +24,12 @@ const ATTEMPTS: usize = 5;
 pub struct Builder {
     arguments: &'static [&'static str],
     settings: Vec<(String, String)>,
+    file: String,
 }
 
 impl Default for Builder {
     fn default() -> Self {
-        Self { arguments: &["serve"], settings: Vec::new() }
+        Self { arguments: &["serve"], settings: Vec::new(), file: String::new() }
     }
 }
 
@@ -42,6 +43,12 @@ impl Builder {
     /// Sets a configuration key.
     pub fn set(mut self, key: &str, value: &str) -> Self {
         self.settings.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Gives it a configuration file, for what the environment cannot say.
+    pub fn file(mut self, toml: &str) -> Self {
+        toml.clone_into(&mut self.file);
         self
     }
 
@@ -63,8 +70,10 @@ impl Builder {
 
     fn spawn(&self) -> Hub {
         let addr = ports::free();
-        let serve =
-            process::Towncrier::new(self.arguments).set("http.listen", &addr.to_string()).set("http.workers", "2");
+        let serve = process::Towncrier::new(self.arguments)
+            .file("configs/towncrier.toml", &self.file)
+            .set("http.listen", &addr.to_string())
+            .set("http.workers", "2");
         let serve = self.settings.iter().fold(serve, |serve, (key, value)| serve.set(key, value));
         let (mut command, folder) = serve.into_parts();
         let log = folder.path().join("log");

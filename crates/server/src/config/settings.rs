@@ -109,6 +109,9 @@ const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
+/// Most of anything a second, and at once.
+const RATE_MAX: u64 = 1_000_000;
+
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -211,7 +214,7 @@ settings! {
         /// newest event of each topic and a gap that tells of the rest.
         "slow" slow: Slow = "disconnect", Kind::Choice(&["disconnect", "conflate"], &[]);
     }
-    /// What a request may hold.
+    /// What a request may hold, and how often clients may come.
     "limits" limits: Limits {
         /// Longest data of an event.
         "data_bytes" data_bytes: usize = "256KiB", Kind::Bytes(1, limits::DATA_BYTES_MAX as u64);
@@ -219,6 +222,22 @@ settings! {
         "batch_events" batch_events: usize = "1000", Kind::Count(1, 10_000);
         /// Most selectors of one session.
         "selectors" selectors: usize = "100", Kind::Count(1, limits::SELECTORS_MAX as u64);
+        /// New streams and polls a second, in all; 0 is no limit.
+        "connects_per_second" connects_per_second: u32 = "0", Kind::Count(0, RATE_MAX);
+        /// How many of them at once, after a rest; 0 is those of a second.
+        "connects_burst" connects_burst: u32 = "0", Kind::Count(0, RATE_MAX);
+        /// New streams and polls a second from one address (of IPv6: from one /64); 0 is no limit.
+        "connects_per_second_per_address" connects_per_second_per_address: u32 = "0", Kind::Count(0, RATE_MAX);
+        /// How many of them at once, after a rest; 0 is those of a second.
+        "connects_burst_per_address" connects_burst_per_address: u32 = "0", Kind::Count(0, RATE_MAX);
+        /// Events a second that one client may publish, direct ones among them; 0 is no limit.
+        "publishes_per_second_per_client" publishes_per_second_per_client: u32 = "0", Kind::Count(0, RATE_MAX);
+        /// How many of them at once, after a rest, and so in one request; 0 is those of a second.
+        "publishes_burst_per_client" publishes_burst_per_client: u32 = "0", Kind::Count(0, RATE_MAX);
+        /// Requests a second from one address that are neither streams, polls nor probes; 0 is no limit.
+        "requests_per_second_per_address" requests_per_second_per_address: u32 = "0", Kind::Count(0, RATE_MAX);
+        /// How many of them at once, after a rest; 0 is those of a second.
+        "requests_burst_per_address" requests_burst_per_address: u32 = "0", Kind::Count(0, RATE_MAX);
     }
     /// Publishing.
     "publish" publish: Publish {

@@ -56,7 +56,7 @@ fn the_file_in_the_repository_is_the_defaults() {
     let example: String = example.lines().map(|line| format!("{}\n", line.trim_start_matches("# "))).collect();
     let loaded = of(&[&format!("[[namespaces]]{example}")], &[]).expect("the example is good");
     assert_eq!(loaded.config.namespaces.len(), 1);
-    assert_eq!(loaded.changed.len(), 5);
+    assert_eq!(loaded.changed.len(), 6);
 }
 
 #[test]
@@ -123,6 +123,21 @@ fn what_is_wrong_with_a_list_is_told() {
         let env = if env[0].1.is_empty() { &[] } else { &env[..] };
         check(&toml, env, &[&format!("cors.origins: {expect}")]);
     }
+}
+
+#[test]
+fn a_burst_belongs_to_a_rate() {
+    check("limits.connects_burst = 5", &[], &["limits.connects_burst: needs limits.connects_per_second (a.toml)"]);
+    check(
+        "limits = { connects_burst = 5, connects_per_second = 2 }",
+        &[],
+        &["limits.connects_per_second = 2", "limits.connects_burst = 5"],
+    );
+    check(
+        "namespaces = [{ prefix = \"a\", limits = { publishes_per_second_per_client = 0, publishes_burst_per_client = -1 } }]",
+        &[],
+        &["namespaces[0].limits.publishes_burst_per_client: must be a whole number from 0 to 1000000, not -1 (a.toml)"],
+    );
 }
 
 #[test]

@@ -49,6 +49,9 @@ fn every_metric_is_exposed_before_anything_has_happened() {
         "towncrier_history_events",
         "towncrier_history_topics",
         "towncrier_lagging_total",
+        "towncrier_limits_hit_total",
+        "towncrier_nodes",
+        "towncrier_nodes_unanswered_total",
         "towncrier_poll_requests_total",
         "towncrier_publish_inflight_bytes",
         "towncrier_publish_seconds_bucket",
@@ -56,6 +59,8 @@ fn every_metric_is_exposed_before_anything_has_happened() {
         "towncrier_publish_seconds_sum",
         "towncrier_publishes_total",
         "towncrier_registry_sessions",
+        "towncrier_registry_topics",
+        "towncrier_registry_users",
         "towncrier_replay_waits_total",
         "towncrier_replayed_events_total",
         "towncrier_replays_total",
@@ -91,6 +96,7 @@ fn each_value_of_a_label_has_its_own_series() {
     check(&metrics, &metrics.gaps, "gaps");
     check(&metrics, &metrics.drops, "drops");
     check(&metrics, &metrics.connections_refused, "connections_refused");
+    check(&metrics, &metrics.limits_hit, "limits_hit");
     check(&metrics, &metrics.actor_failures, "actor_failures");
 }
 

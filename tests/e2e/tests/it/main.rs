@@ -19,6 +19,7 @@ mod payloads;
 mod poll;
 mod process;
 mod publish;
+mod rates;
 mod refusals;
 mod resume;
 mod selectors;
