@@ -15,6 +15,7 @@ mod client;
 mod cors;
 mod forwarded;
 mod guard;
+mod headers;
 mod ingest;
 mod json;
 mod options;

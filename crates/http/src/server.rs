@@ -37,7 +37,7 @@ use towncrier_auth::RateError;
 use crate::{
     Options,
     admission::Admission,
-    client, cors, guard,
+    client, cors, guard, headers,
     ingest::Bodies,
     options::{Listener, Role},
     paced::Paced,
@@ -313,6 +313,7 @@ fn app(
             let hsts = hsts.clone();
             answered.map(move |answer| {
                 answer.inspect(routes::count).map(|mut answer| {
+                    headers::add(answer.headers_mut());
                     if let Some(hsts) = hsts {
                         answer.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts);
                     }

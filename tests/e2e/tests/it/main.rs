@@ -12,6 +12,7 @@ mod cors;
 mod direct;
 mod disconnects;
 mod fanout;
+mod headers;
 mod http;
 mod limits;
 mod nodes;
