@@ -4,6 +4,7 @@
 
 mod addresses;
 mod admin;
+mod attack;
 mod browser;
 mod cli;
 mod clients;
