@@ -7,6 +7,7 @@ WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 # Members of the workspace, which cargo wants to see whole.
 COPY tests/e2e tests/e2e
+COPY tests/auditor tests/auditor
 COPY configs configs
 COPY crates crates
 # What was fetched and built stays on the builder, so that a change builds the changed crates only.

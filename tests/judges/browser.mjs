@@ -6,7 +6,8 @@
 //   {"do":"status","is":…}                        wait for the status badge's data-state
 //   {"do":"text","id":…}                          what the element shows
 //   {"do":"rows"}                                 the rows of the event list, oldest first
-//   {"do":"listen","url":…,"types":[…]}           open a native EventSource of the page's own
+//   {"do":"listen","url":…,"types":[…]}           open a native EventSource of the page's own; "withCredentials":true
+//   {"do":"post","url":…,"body":…}                 fetch() JSON with credentials: the status, or null where CORS forbids it
 //   {"do":"heard"}                                what that EventSource has dispatched so far
 //   {"do":"state"}                                whether it is connecting, open or closed
 //   {"do":"complaints"}                           errors that scripts threw or the console showed
@@ -60,15 +61,27 @@ const commands = {
         data: row.querySelector(".data")?.textContent ?? null,
       })),
     ),
-  listen: async ({ url, types }) =>
+  listen: async ({ url, types, withCredentials }) =>
     await page.evaluate(
-      ([url, types]) => {
+      ([url, types, withCredentials]) => {
         const heard = (window.heard = []);
-        const source = (window.source = new EventSource(url));
+        const source = (window.source = new EventSource(url, { withCredentials }));
         const hear = ({ lastEventId: id, type, data }) => heard.push({ id, type, data });
         for (const type of ["message", "connected", "gap", "close", ...types]) source.addEventListener(type, hear);
       },
-      [url, types ?? []],
+      [url, types ?? [], withCredentials ?? false],
+    ),
+  post: async ({ url, body }) =>
+    await page.evaluate(
+      async ([url, body]) => {
+        const headers = { "Content-Type": "application/json", "Cache-Control": "no-store", "Last-Event-ID": "1-0" };
+        const options = { method: "POST", credentials: "include", headers, body };
+        return await fetch(url, options).then(
+          ({ status }) => status,
+          () => null,
+        );
+      },
+      [url, body],
     ),
   heard: async () => await page.evaluate(() => window.heard),
   state: async () => ["connecting", "open", "closed"][await page.evaluate(() => window.source.readyState)],

@@ -28,7 +28,7 @@ pub use self::{
     keys::{Alg, Jwks, JwksError, Key, KeyError, Skipped},
     minter::{LoginTimes, LoginTimesError, MintError, Minter},
     passwords::{HashError, PasswordError, PasswordHash, PasswordOptions, Passwords, User, Users, UsersError},
-    rate::{AddressKey, Limiter, Rate, RateError, RetryAfter},
+    rate::{AddressKey, Limiter, Rate, RateError, RetryAfter, TooMuch},
     refused::Refused,
     rights::{Identity, Login, Rights, Scope},
     secret::Secret,

@@ -14,7 +14,7 @@ use std::{
 };
 
 use governor::{
-    Quota, RateLimiter,
+    InsufficientCapacity, Quota, RateLimiter,
     clock::{Clock, MonotonicClock},
     middleware::NoOpMiddleware,
     nanos::Nanos,
@@ -48,6 +48,17 @@ impl RetryAfter {
     }
 }
 
+/// Why several at once are not allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TooMuch {
+    /// It is too much now.
+    #[error(transparent)]
+    Now(#[from] RetryAfter),
+    /// It will always be: more than the burst.
+    #[error("more than {0} at once")]
+    Ever(NonZeroU32),
+}
+
 /// What of an address is limited as one: all of IPv4, and the first 64 bits of IPv6, which one subscriber has to itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AddressKey(u128);
@@ -69,6 +80,7 @@ where
 {
     limiter: RateLimiter<K, Store<K>, C, NoOpMiddleware<C::Instant>>,
     paid_until: PaidUntil<K>,
+    burst: NonZeroU32,
     clock: C,
 }
 
@@ -99,7 +111,7 @@ impl<K: Eq + Hash + Clone, C: Clock + Clone> Limiter<K, C> {
         let quota = Quota::with_period(each).ok_or(RateError)?.allow_burst(rate.burst);
         let paid_until = PaidUntil::default();
         let limiter = RateLimiter::new(quota, Store { keys_max, paid_until: paid_until.clone() }, clock.clone());
-        Ok(Self { limiter, paid_until, clock })
+        Ok(Self { limiter, paid_until, burst: rate.burst, clock })
     }
 
     /// Counts one, if there is room for it.
@@ -108,6 +120,18 @@ impl<K: Eq + Hash + Clone, C: Clock + Clone> Limiter<K, C> {
     /// If there is none; then nothing is counted.
     pub fn check(&self, key: &K) -> Result<(), RetryAfter> {
         self.limiter.check_key(key).map_err(|until| RetryAfter(until.wait_time_from(self.clock.now())))
+    }
+
+    /// Counts several at once, all or none of them.
+    ///
+    /// # Errors
+    /// If there is no room for all; then nothing is counted.
+    pub fn check_many(&self, key: &K, count: NonZeroU32) -> Result<(), TooMuch> {
+        match self.limiter.check_key_n(key, count) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(until)) => Err(TooMuch::Now(RetryAfter(until.wait_time_from(self.clock.now())))),
+            Err(InsufficientCapacity(_)) => Err(TooMuch::Ever(self.burst)),
+        }
     }
 
     /// How many keys are remembered.
@@ -199,6 +223,18 @@ mod tests {
         assert!(limiter.check(&"a").is_err());
         clock.advance(Duration::from_secs(3600));
         assert_eq!((0..9).filter(|_| limiter.check(&"a").is_ok()).count(), 5, "a burst again, not more");
+    }
+
+    #[test]
+    fn several_are_counted_together_or_not_at_all() {
+        let (limiter, clock) = limiter(5, 50, 16);
+        let many = |count| limiter.check_many(&"a", NonZeroU32::new(count).expect("not zero"));
+        assert_eq!(many(6), Err(TooMuch::Ever(NonZeroU32::new(5).expect("not zero"))));
+        assert_eq!(many(4), Ok(()));
+        assert_eq!(many(2), Err(TooMuch::Now(RetryAfter(Duration::from_secs(10)))));
+        assert_eq!(many(1), Ok(()), "what was refused was not counted");
+        clock.advance(Duration::from_secs(20));
+        assert_eq!((many(3).is_ok(), many(2)), (false, Ok(())));
     }
 
     #[test]

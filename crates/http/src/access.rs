@@ -21,7 +21,7 @@ use towncrier_auth::{Identity, LoginTimes, Minter, Passwords, Refused, Scope, Un
 use towncrier_telemetry::{AuthResult, Label, Metrics};
 use towncrier_wire::{Name, Selector, Selectors, Topic};
 
-use crate::{login::Attempts, problem::Problem, query::Query, state::State};
+use crate::{cors, login::Attempts, problem::Problem, query::Query, state::State};
 
 /// Whom a hub lets do what.
 #[derive(Clone)]
@@ -221,10 +221,11 @@ pub(crate) fn is_administrator(context: &GuardContext<'_>) -> bool {
 pub(crate) fn require_own_origin(headers: &HeaderMap, uri: &Uri, state: &State) -> Result<(), Problem> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let origin = text(header::ORIGIN).unwrap_or_default();
+    let listed = headers.get(header::ORIGIN).is_some_and(|origin| cors::is_listed(&state.options.origins, origin));
     let host = text(header::HOST).or_else(|| uri.authority().map(Authority::as_str));
     // Behind a proxy that ends TLS the scheme is not known here; the host is enough to tell sites apart.
     let own = origin.split_once("://").is_some_and(|(_, site)| Some(site) == host);
-    if own || state.options.origins.iter().any(|known| known == origin) {
+    if own || listed {
         return Ok(());
     }
     let what = if origin.is_empty() { "is missing: a change by cookie needs it" } else { "is another site" };

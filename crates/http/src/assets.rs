@@ -12,6 +12,10 @@ use crate::problem::Problem;
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
     img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 
+/// It needs nothing of the machine that it is shown on.
+const PERMISSIONS_POLICY: &str = "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), \
+    magnetometer=(), microphone=(), midi=(), payment=(), usb=()";
+
 struct Asset {
     name: &'static str,
     media_type: &'static str,
@@ -65,8 +69,8 @@ fn serve(name: &str, request: &HttpRequest) -> Result<HttpResponse, Problem> {
         .insert_header((header::ETAG, tag))
         .insert_header((header::CACHE_CONTROL, "no-cache"))
         .insert_header((header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
-        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .insert_header((header::REFERRER_POLICY, "no-referrer"));
+        .insert_header((header::PERMISSIONS_POLICY, PERMISSIONS_POLICY))
+        .insert_header((header::CROSS_ORIGIN_OPENER_POLICY, "same-origin"));
     if known {
         return Ok(response.finish());
     }

@@ -16,13 +16,14 @@ use towncrier_telemetry::RefusedReason;
 
 use crate::{
     access::{self, Auth, Caller, Place},
-    guard, login,
+    client, cors, guard, headers, login,
     problem::Problem,
     routes,
     state::State,
     subscribe,
 };
 
+/// The outermost: finds out where a request is from, and finishes every answer, whoever gave it.
 pub(crate) async fn pass(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -30,20 +31,15 @@ pub(crate) async fn pass(
     let Some(state) = request.app_data::<Data<State>>().cloned() else {
         return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
     };
-    let change = change_of(&request);
-    let mut answer = match let_in(&request, &state).await {
-        Ok(()) => next.call(request).await?.map_into_boxed_body(),
-        Err(problem) => refuse(request, problem, &state),
+    client::note(&request, &state.options.proxies, state.hub().metrics());
+    let refused = if state.options.guarded { guard::check(&request, &state.options.origins).err() } else { None };
+    let mut answer = match refused {
+        Some(problem) => request.error_response(problem).map_into_boxed_body(),
+        None => cors::finish(next.call(request).await?),
     };
-    if let Some((method, path)) = change {
-        audit(&method, &path, &answer);
-    }
     routes::count(&answer);
-    let renewed = renewed_cookie(&answer, &state);
     let headers = answer.headers_mut();
-    if let Some(cookie) = renewed {
-        headers.append(header::SET_COOKIE, cookie);
-    }
+    headers::add(headers);
     if state.secure && !state.options.hsts.is_zero() {
         let hsts = HeaderValue::from_str(&format!("max-age={}", state.options.hsts.as_secs()));
         if let Ok(value) = hsts {
@@ -53,18 +49,33 @@ pub(crate) async fn pass(
     Ok(answer)
 }
 
-async fn let_in(request: &ServiceRequest, state: &State) -> Result<(), Problem> {
-    if state.options.guarded {
-        guard::check(request)?;
+/// The innermost: finds out who asks, and whether they may. Behind this is the handler.
+pub(crate) async fn identify(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let Some(state) = request.app_data::<Data<State>>().cloned() else {
+        return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
+    };
+    let change = change_of(&request);
+    let mut answer = match access::let_in(&request, &state).await {
+        Ok(()) => next.call(request).await?.map_into_boxed_body(),
+        Err(problem) => refuse(request, problem, &state),
+    };
+    if let Some((method, path)) = change {
+        audit(&method, &path, &answer);
     }
-    access::let_in(request, state).await
+    if let Some(cookie) = renewed_cookie(&answer, &state) {
+        answer.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    Ok(answer)
 }
 
 /// An `EventSource` that cannot be judged now, because the keys are away, comes back; all else is a problem.
 fn refuse(request: ServiceRequest, problem: Problem, state: &State) -> ServiceResponse<BoxBody> {
     let mut answer = request.error_response(problem);
     if answer.status() == StatusCode::SERVICE_UNAVAILABLE
-        && let Ok(later) = subscribe::refuse(answer.request(), state, RefusedReason::Unjudged)
+        && let Ok(later) = subscribe::refuse(answer.request(), state, RefusedReason::Unjudged.into())
     {
         answer = answer.into_response(later);
     }
@@ -83,7 +94,7 @@ fn change_of(request: &ServiceRequest) -> Option<(String, String)> {
 fn audit(method: &str, path: &str, answer: &ServiceResponse<BoxBody>) {
     let caller = Caller::of(answer.request());
     let user = caller.user().map(ToString::to_string);
-    let (status, remote) = (answer.status().as_u16(), answer.request().peer_addr());
+    let (status, remote) = (answer.status().as_u16(), client::address(answer.request()));
     tracing::info!(target: "towncrier::audit", user, remote = ?remote, status, "{method} {path}");
 }
 

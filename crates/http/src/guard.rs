@@ -2,7 +2,8 @@
 //!
 //! Such a hub listens on loopback only, and the one stranger who still reaches it is a web page in a browser on the same
 //! machine: one whose name was made to point to 127.0.0.1 would count as the hub's own page and might do everything. So
-//! unless the hub was opened to the network, it answers only to a loopback name, and changes nothing for other origins.
+//! unless the hub was opened to the network, it answers only to a loopback name, and changes nothing for other origins than
+//! those that it was told of.
 
 use std::net::IpAddr;
 
@@ -11,10 +12,13 @@ use actix_web::{
     http::{StatusCode, header, uri::Authority},
 };
 
-use crate::problem::Problem;
+use crate::{
+    cors::{self, Origin},
+    problem::Problem,
+};
 
-/// Refuses a request to, or a change by a page of, another host than this machine's own.
-pub(crate) fn check(request: &ServiceRequest) -> Result<(), Problem> {
+/// Refuses a request to, or a change by a page of, another host than this machine's own; `origins` are no strangers.
+pub(crate) fn check(request: &ServiceRequest, origins: &[Origin]) -> Result<(), Problem> {
     let named = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
     let host = named.or_else(|| request.uri().authority().map(Authority::as_str));
     // HTTP/1.0 has none, and no browser speaks that.
@@ -22,10 +26,9 @@ pub(crate) fn check(request: &ServiceRequest) -> Result<(), Problem> {
         return Err(refuse("Host", "is not this machine; behind a proxy, set auth.open_to_network"));
     }
     let changes = !request.method().is_safe();
-    let origin =
-        request.headers().get(header::ORIGIN).filter(|_| changes).map(|value| value.to_str().unwrap_or_default());
+    let origin = request.headers().get(header::ORIGIN).filter(|origin| changes && !cors::is_listed(origins, origin));
     let own = |origin: &str| origin.split_once("://").is_some_and(|(_, host)| is_own(host));
-    if origin.is_some_and(|origin| !own(origin)) {
+    if origin.is_some_and(|origin| !origin.to_str().is_ok_and(own)) {
         return Err(refuse("Origin", "is another site"));
     }
     Ok(())

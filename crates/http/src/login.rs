@@ -14,7 +14,7 @@ use towncrier_wire::{Name, Selector};
 
 use crate::{
     access::{Auth, Caller, Logins, SameSite, Tokens, require_own_origin, unauthorized},
-    answer,
+    answer, client,
     ingest::{media_type, read_body, wrong_type},
     json::Object,
     problem::Problem,
@@ -48,9 +48,9 @@ impl Attempts {
 
     fn check(&self, account: &Name, address: Option<IpAddr>) -> Result<(), Problem> {
         let by_address = address.map_or(Ok(()), |address| self.by_address.check(&address.into()));
-        by_address.and_then(|()| self.by_account.check(account)).map_err(|retry| {
-            Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many attempts to log in").retry_after(retry.secs())
-        })
+        by_address
+            .and_then(|()| self.by_account.check(account))
+            .map_err(|retry| Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many attempts to log in").after(retry.0))
     }
 }
 
@@ -67,7 +67,7 @@ pub(crate) async fn login(request: HttpRequest, payload: Payload, state: Data<St
     };
     let body = read_body(&request, payload, &state).await?;
     let (name, password) = credentials(body.as_str(), form)?;
-    logins.attempts.check(&name, request.peer_addr().map(|peer| peer.ip()))?;
+    logins.attempts.check(&name, client::address(&request))?;
 
     let user = logins.users.get(name.as_str());
     // A stranger's password is compared with one that nobody has, so that it takes as long.
@@ -79,11 +79,11 @@ pub(crate) async fn login(request: HttpRequest, payload: Payload, state: Data<St
     let metrics = state.hub().metrics();
     let Some(user) = user.filter(|_| right) else {
         metrics.logins_failed.inc();
-        tracing::warn!(target: "towncrier::audit", remote = ?request.peer_addr(), "a login failed");
+        tracing::warn!(target: "towncrier::audit", remote = ?client::address(&request), "a login failed");
         return Err(unauthorized("unknown user, or another password"));
     };
     metrics.logins.inc();
-    tracing::info!(target: "towncrier::audit", user = user.name.as_str(), remote = ?request.peer_addr(), "logged in");
+    tracing::info!(target: "towncrier::audit", user = user.name.as_str(), remote = ?client::address(&request), "logged in");
     let now = UnixTime::now();
     let claims = logins.times.begin(user.name.clone(), user.rights.clone(), now);
     let expires_at = claims.expires_at.unwrap_or(now);

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::{Auth, TlsFiles};
+use crate::{Auth, Origin, Proxies, RateOptions, TlsFiles};
 
 /// What a listener is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,10 +65,14 @@ pub struct Options {
     pub shutdown_timeout: Duration,
     /// Whom it lets do what.
     pub auth: Auth,
-    /// Pages of other sites that may change something with their visitors' cookies: `https://example.org`.
-    pub origins: Vec<String>,
     /// Whether only this machine's own names and pages are answered, as befits a hub without authentication.
     pub guarded: bool,
+    /// Pages of other origins that may use the hub, with their visitors' credentials.
+    pub origins: Vec<Origin>,
+    /// The proxies that are believed when they say who a client is.
+    pub proxies: Proxies,
+    /// How often clients may do what.
+    pub rates: RateOptions,
     /// This build's version.
     pub version: &'static str,
 }

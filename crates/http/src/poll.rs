@@ -26,11 +26,11 @@ pub(crate) async fn poll(request: HttpRequest, state: Data<State>) -> Result<Htt
         return Ok(HttpResponse::NoContent().finish());
     }
     if state.hub().is_draining() {
-        return refuse(&request, &state, RefusedReason::Draining);
+        return refuse(&request, &state, RefusedReason::Draining.into());
     }
     let _admitted = match state.admission.admit(spec.remote) {
         Ok(admitted) => admitted,
-        Err(reason) => return refuse(&request, &state, reason),
+        Err(refused) => return refuse(&request, &state, refused),
     };
     state.hub().metrics().poll_requests.inc();
     let answer = state.worker.poll(spec, Duration::from_secs(wait)).await;

@@ -1,6 +1,6 @@
 //! Errors as RFC 9457 problem details, with the field at fault.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use actix_web::{
     HttpResponse, ResponseError,
@@ -19,12 +19,13 @@ pub(crate) struct Problem {
     status: StatusCode,
     detail: Cow<'static, str>,
     field: Option<String>,
-    retry_after_s: Option<u64>,
+    /// How long it is certain to last, at least.
+    wait: Duration,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, detail: detail.into(), field: None, retry_after_s: None }
+        Self { status, detail: detail.into(), field: None, wait: Duration::ZERO }
     }
 
     /// A bad value of a field; `what` says what is wrong with it.
@@ -51,9 +52,9 @@ impl Problem {
         self
     }
 
-    /// Says when to come back.
-    pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
-        self.retry_after_s = Some(seconds);
+    /// A problem that lasts for so long, which `Retry-After` then says.
+    pub(crate) fn after(mut self, wait: Duration) -> Self {
+        self.wait = wait;
         self
     }
 
@@ -111,8 +112,8 @@ impl ResponseError for Problem {
         response.insert_header((header::CACHE_CONTROL, "no-store"));
         match self.status {
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-                let seconds = self.retry_after_s.unwrap_or_else(|| fastrand::u64(RETRY_AFTER_S));
-                response.insert_header((header::RETRY_AFTER, seconds));
+                let whole_s = self.wait.as_secs();
+                response.insert_header((header::RETRY_AFTER, whole_s + fastrand::u64(RETRY_AFTER_S)));
             }
             StatusCode::UNAUTHORIZED => {
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));

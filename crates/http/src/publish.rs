@@ -39,6 +39,8 @@ pub(crate) async fn publish(
     let caller = Caller::of(&request);
     let PublishItem { events, many } =
         item.await.and_then(|item| allowed(item, &caller, &state)).inspect_err(|_| refused(&state, 1))?;
+    let refuse = |_: &Problem| refused(&state, events.len());
+    state.rates.publish(&request, &events).inspect_err(refuse)?;
     let topics: Vec<_> = events.iter().map(|event| event.topic.clone()).collect();
     let mut outcomes = store(state.hub(), events).await.into_iter();
     Ok(answer::json(&item_answer(&topics, many, &mut outcomes)?))
@@ -56,6 +58,7 @@ pub(crate) async fn batch(request: HttpRequest, payload: Payload, state: Data<St
     }
     .await
     .inspect_err(|_| refused(&state, 1))?;
+    state.rates.publish(&request, &events).inspect_err(|_| refused(&state, events.len()))?;
     let mut outcomes = store(state.hub(), events).await.into_iter();
     let answers = items.into_iter().map(|item| {
         let answer = item.and_then(|(topics, many)| item_answer(&topics, many, &mut outcomes));

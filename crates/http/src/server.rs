@@ -29,14 +29,16 @@ use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use towncrier_actors::Hub;
+use towncrier_auth::RateError;
 
 use crate::{
     Options,
     admission::Admission,
-    gate,
+    cors, gate,
     ingest::Bodies,
     options::{Listener, Role},
     paced::Paced,
+    rates::Rates,
     routes,
     state::State,
     tls::{self, Certificates, TlsError},
@@ -75,6 +77,9 @@ pub enum ServerError {
     /// A certificate or key cannot be used.
     #[error("cannot use TLS: {0}")]
     Tls(#[from] TlsError),
+    /// A rate is beyond all use.
+    #[error("cannot limit a rate: {0}")]
+    Rate(#[from] RateError),
 }
 
 /// A listening hub.
@@ -121,7 +126,8 @@ pub fn bind(options: Options, hub: &Hub) -> Result<Server, ServerError> {
     let options = Arc::new(options);
     let metrics = hub.metrics().clone();
     let common = Common {
-        admission: Admission::new(options.max_connections, options.max_connections_per_address, metrics),
+        admission: Admission::new(options.as_ref().into(), metrics.clone())?,
+        rates: Arc::new(Rates::new(&options.rates, metrics)?),
         options: options.clone(),
         bodies: Bodies::default(),
         started: Instant::now(),
@@ -161,6 +167,7 @@ pub fn bind(options: Options, hub: &Hub) -> Result<Server, ServerError> {
 #[derive(Clone)]
 struct Common {
     admission: Arc<Admission>,
+    rates: Arc<Rates>,
     options: Arc<Options>,
     bodies: Bodies,
     started: Instant,
@@ -173,6 +180,7 @@ impl Common {
         State {
             worker: self.hub.worker(),
             admission: self.admission.clone(),
+            rates: self.rates.clone(),
             options: self.options.clone(),
             bodies: self.bodies.clone(),
             started: self.started,
@@ -278,8 +286,16 @@ fn app(
     >,
 > {
     let role = state.role;
+    let (options, rates) = (state.options.clone(), state.rates.clone());
     App::new()
         .app_data(Data::new(state))
+        .wrap(from_fn(gate::identify))
+        .wrap_fn(move |request, next| match rates.request(&request) {
+            Ok(()) => Either::Left(next.call(request)),
+            Err(problem) => Either::Right(ready(Ok(request.error_response(problem)))),
+        })
+        // Outside of the limits and of who may ask, so that pages may read why they were refused.
+        .wrap(cors::layer(&options.origins))
         .wrap(from_fn(gate::pass))
         .configure(move |config| routes::configure(config, role))
 }

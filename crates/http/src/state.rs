@@ -4,12 +4,13 @@ use std::{sync::Arc, time::Instant};
 
 use towncrier_actors::{Hub, Worker};
 
-use crate::{Options, Role, admission::Admission, ingest::Bodies};
+use crate::{Options, Role, admission::Admission, ingest::Bodies, rates::Rates};
 
 /// Lives on its thread; see [`Worker`].
 pub(crate) struct State {
     pub(crate) worker: Worker,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) rates: Arc<Rates>,
     pub(crate) options: Arc<Options>,
     pub(crate) bodies: Bodies,
     pub(crate) started: Instant,

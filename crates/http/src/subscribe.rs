@@ -11,7 +11,9 @@ use towncrier_wire::{Name, Selectors, SelectorsError, Start, limits::LAST_MAX, s
 
 use crate::{
     access::Caller,
+    admission::Refused,
     body::StreamBody,
+    client,
     problem::Problem,
     query::{Query, decode_path},
     state::State,
@@ -41,11 +43,11 @@ fn subscribe(request: &HttpRequest, state: &State, topic: Option<&str>) -> Resul
     }
     if state.hub().is_draining() {
         state.hub().metrics().connections_refused.of(RefusedReason::Draining).inc();
-        return refuse(request, state, RefusedReason::Draining);
+        return refuse(request, state, RefusedReason::Draining.into());
     }
-    match state.admission.admit(request.peer_addr().map(|address| address.ip())) {
+    match state.admission.admit(spec.remote) {
         Ok(admitted) => Ok(stream_head().body(StreamBody::new(state.worker.subscribe(spec), admitted))),
-        Err(reason) => refuse(request, state, reason),
+        Err(refused) => refuse(request, state, refused),
     }
 }
 
@@ -82,7 +84,7 @@ pub(crate) fn spec(request: &HttpRequest, state: &State, topic: Option<&str>) ->
         selectors,
         start: start(request, &query, state)?,
         user,
-        remote: request.peer_addr().map(|address| address.ip()),
+        remote: client::address(request),
         heartbeat_events,
         lifetime: caller.lifetime(),
     })
@@ -112,12 +114,14 @@ fn stream_head() -> actix_web::HttpResponseBuilder {
 }
 
 /// Any status but 200 would stop an `EventSource` for good, so it is told to come back later; others get an error.
-pub(crate) fn refuse(request: &HttpRequest, state: &State, reason: RefusedReason) -> Result<HttpResponse, Problem> {
+pub(crate) fn refuse(request: &HttpRequest, state: &State, refused: Refused) -> Result<HttpResponse, Problem> {
+    let Refused { reason, wait } = refused;
     let accepts = request.headers().get_all(header::ACCEPT).filter_map(|value| value.to_str().ok());
     if accepts.into_iter().any(|accept| accept.contains("text/event-stream")) {
         let retry_ms = match reason {
             // Another node has room now.
             RefusedReason::Draining | RefusedReason::Unjudged => state.hub().options().draw_retry_ms(),
+            // Rates are in the long run of seconds, so what is left to wait is less than this.
             _ => fastrand::u64(REFUSED_RETRY_MS / 12..=REFUSED_RETRY_MS),
         };
         return Ok(stream_head().force_close().body(sse::retry(retry_ms)));
@@ -125,6 +129,10 @@ pub(crate) fn refuse(request: &HttpRequest, state: &State, reason: RefusedReason
     Err(match reason {
         RefusedReason::Address => Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many connections from this address"),
         RefusedReason::Total => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many connections"),
+        RefusedReason::AddressRate => {
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many new connections from this address").after(wait)
+        }
+        RefusedReason::Rate => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many new connections").after(wait),
         RefusedReason::Draining => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the hub is stopping"),
         RefusedReason::Unjudged => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "tokens cannot be checked now"),
     })

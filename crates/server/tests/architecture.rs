@@ -39,6 +39,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("actix-web", &["http", "server"]),
     ("actix-http", &["http", "server"]),
     ("actix-server", &["http", "server"]),
+    ("actix-cors", &["http"]),
     ("actix", &["actors", "http", "server"]),
     ("fred", &["backplane-redis"]),
     ("clap", &["server", "loadtest", "auditor"]),

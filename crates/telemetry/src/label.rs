@@ -130,6 +130,10 @@ label! {
         Total = "total",
         /// `http.max_connections_per_address` was reached.
         Address = "address",
+        /// `limits.connects_per_second` was reached.
+        Rate = "rate",
+        /// `limits.connects_per_second_per_address` was reached.
+        AddressRate = "address_rate",
         /// The hub is stopping.
         Draining = "draining",
         /// Its token could not be checked, as the keys are away.
@@ -166,6 +170,24 @@ label! {
         Audience = "audience",
         /// It is valid, and its bearer may not do what was asked.
         Forbidden = "forbidden",
+    }
+}
+
+label! {
+    /// The limits that clients can hit.
+    Limit("limit") {
+        /// `http.max_connections`.
+        Connections = "connections",
+        /// `http.max_connections_per_address`.
+        ConnectionsPerAddress = "connections_per_address",
+        /// `limits.connects_per_second`.
+        Connects = "connects",
+        /// `limits.connects_per_second_per_address`.
+        ConnectsPerAddress = "connects_per_address",
+        /// `limits.publishes_per_second_per_client`.
+        Publishes = "publishes",
+        /// `limits.requests_per_second_per_address`.
+        Requests = "requests",
     }
 }
 

@@ -11,7 +11,7 @@ mod process;
 
 pub use self::{
     label::{
-        Actor, AuthResult, CloseReason, Counters, DropReason, GapReason, Label, PublishResult, RefusedReason,
+        Actor, AuthResult, CloseReason, Counters, DropReason, GapReason, Label, Limit, PublishResult, RefusedReason,
         ReplaySource,
     },
     metrics::{CONTENT_TYPE, Count, Gauge, Histogram, Metrics},

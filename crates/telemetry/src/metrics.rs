@@ -19,7 +19,7 @@ use prometheus_client::{
 
 use crate::{
     label::{
-        Actor, AuthResult, CloseReason, Counters, DropReason, GapReason, Label, PublishResult, RefusedReason,
+        Actor, AuthResult, CloseReason, Counters, DropReason, GapReason, Label, Limit, PublishResult, RefusedReason,
         ReplaySource, encode_label,
     },
     process::Process,
@@ -96,6 +96,10 @@ pub struct Metrics {
     pub logins: Count,
     /// Attempts to log in that failed.
     pub logins_failed: Count,
+    /// Requests that hit a limit on connections or a rate.
+    pub limits_hit: Counters<Limit>,
+    /// Requests of trusted proxies that named no client.
+    pub forwarded_malformed: Count,
     /// Long polls answered.
     pub poll_requests: Count,
     /// Sessions that the registry knows.
@@ -169,6 +173,8 @@ impl Metrics {
             auth: own.counts("auth", "Tokens looked at, by what became of them"),
             logins: own.count("logins", "Logins"),
             logins_failed: own.count("logins_failed", "Attempts to log in that failed"),
+            limits_hit: own.counts("limits_hit", "Requests that hit a limit, by limit"),
+            forwarded_malformed: own.count("forwarded_malformed", "Requests of trusted proxies that named no client"),
             poll_requests: own.count("poll_requests", "Long polls answered"),
             registry_sessions: own.gauge("registry_sessions", "Sessions that the registry knows"),
             registry_users: own.gauge("registry_users", "Users that have sessions here"),

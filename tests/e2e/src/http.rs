@@ -30,6 +30,11 @@ impl Head {
         let (_, value) = self.headers.iter().find(|(key, _)| key == name)?;
         Some(value)
     }
+
+    /// Every header, with its name in lower case.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
 }
 
 /// A whole answer.

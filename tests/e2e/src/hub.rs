@@ -24,22 +24,16 @@ const ATTEMPTS: usize = 5;
 pub struct Builder {
     arguments: &'static [&'static str],
     settings: Vec<(String, String)>,
-    files: Vec<(String, String)>,
+    file: String,
 }
 
 impl Default for Builder {
     fn default() -> Self {
-        Self { arguments: &["serve"], settings: Vec::new(), files: Vec::new() }
+        Self { arguments: &["serve"], settings: Vec::new(), file: String::new() }
     }
 }
 
 impl Builder {
-    /// Writes a file into the folder that it starts in.
-    pub fn file(mut self, name: &str, text: &str) -> Self {
-        self.files.push((name.to_owned(), text.to_owned()));
-        self
-    }
-
     /// Other arguments than `serve`.
     pub fn arguments(mut self, arguments: &'static [&'static str]) -> Self {
         self.arguments = arguments;
@@ -49,6 +43,12 @@ impl Builder {
     /// Sets a configuration key.
     pub fn set(mut self, key: &str, value: &str) -> Self {
         self.settings.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Gives it a configuration file, for what the environment cannot say.
+    pub fn file(mut self, toml: &str) -> Self {
+        toml.clone_into(&mut self.file);
         self
     }
 
@@ -70,10 +70,11 @@ impl Builder {
 
     fn spawn(&self) -> Hub {
         let addr = ports::free();
-        let serve =
-            process::Towncrier::new(self.arguments).set("http.listen", &addr.to_string()).set("http.workers", "2");
+        let serve = process::Towncrier::new(self.arguments)
+            .file("configs/towncrier.toml", &self.file)
+            .set("http.listen", &addr.to_string())
+            .set("http.workers", "2");
         let serve = self.settings.iter().fold(serve, |serve, (key, value)| serve.set(key, value));
-        let serve = self.files.iter().fold(serve, |serve, (name, text)| serve.file(name, text));
         let (mut command, folder) = serve.into_parts();
         let log = folder.path().join("log");
         let file = File::create(&log).expect("create the log");
@@ -181,8 +182,8 @@ impl Hub {
     /// A request with headers of its own.
     #[track_caller]
     #[must_use]
-    pub fn request(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
-        http::request(self.addr, method, target, headers, body)
+    pub fn request(&self, method: &str, target: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Response {
+        http::request(self.addr, method, target, headers, body.as_ref())
     }
 
     /// DELETE.
@@ -204,6 +205,16 @@ impl Hub {
     #[must_use]
     pub fn post_bytes(&self, target: &str, content_type: &str, body: &[u8]) -> Response {
         http::request(self.addr, "POST", target, &[("Content-Type", content_type)], body)
+    }
+
+    /// The value of a metric, by the whole name of its series.
+    #[track_caller]
+    #[must_use]
+    pub fn metric(&self, series: &str) -> f64 {
+        let text = self.get("/metrics").text();
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        let value = line.unwrap_or_else(|| panic!("no {series} in {text}"));
+        value.parse().unwrap_or_else(|error| panic!("{error}: {series} {value}"))
     }
 
     /// The ids of the sessions that the registry knows for a topic.

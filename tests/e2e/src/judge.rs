@@ -163,6 +163,19 @@ impl Page {
         self.heard("the native EventSource is connected", |events| !events.is_empty());
     }
 
+    /// Opens a native `EventSource` that sends credentials along, whatever becomes of it.
+    #[track_caller]
+    pub fn listen_with_credentials(&mut self, url: &str) {
+        self.tell(json!({"do": "listen", "url": url, "types": [], "withCredentials": true}));
+    }
+
+    /// Sends a request of JSON with credentials by `fetch`; gives the status, or nothing if the browser keeps the answer
+    /// from the page.
+    #[track_caller]
+    pub fn post(&mut self, url: &str, body: &Value) -> Option<u64> {
+        self.tell(json!({"do": "post", "url": url, "body": body.to_string()})).as_u64()
+    }
+
     /// Waits until the native `EventSource` has dispatched what `wanted` looks for, and gives all that it has.
     #[track_caller]
     pub fn heard(&mut self, what: &str, wanted: impl Fn(&[Event]) -> bool) -> Vec<Event> {

@@ -45,6 +45,7 @@ pub(crate) async fn to_all(
 
 async fn send(who: Who, request: &HttpRequest, payload: Payload, state: &State) -> Result<HttpResponse, Problem> {
     require_json(request)?;
+    state.rates.direct(request)?;
     let body = read_body(request, payload, state).await?;
     let Content { event_type, data } = Content::parse(body.as_str(), &state.options)?;
     let frame = sse::direct(event_type.as_ref(), &data);

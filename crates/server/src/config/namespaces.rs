@@ -23,8 +23,11 @@ const SUBSCRIBE: &str = "auth.subscribe";
 /// The one option that has a relation to another key.
 pub(crate) const OUTBOX_BYTES: &str = "session.outbox_bytes";
 
+const PUBLISHES: &str = "limits.publishes_per_second_per_client";
+const PUBLISHES_BURST: &str = "limits.publishes_burst_per_client";
+
 /// What a namespace may say.
-const KEYS: [&str; 6] = [PREFIX, EVENTS, AGE, SLOW, OUTBOX_BYTES, SUBSCRIBE];
+const KEYS: [&str; 8] = [PREFIX, EVENTS, AGE, SLOW, OUTBOX_BYTES, SUBSCRIBE, PUBLISHES, PUBLISHES_BURST];
 
 /// Most namespaces of one hub: each event is compared with them.
 const NAMESPACES_MAX: usize = 1000;
@@ -44,6 +47,10 @@ pub(crate) struct Namespace {
     pub(crate) outbox_bytes: Option<usize>,
     /// In place of `auth.subscribe`.
     pub(crate) subscribe: Option<Subscribing>,
+    /// In place of `limits.publishes_per_second_per_client`.
+    pub(crate) publishes_per_second: Option<u32>,
+    /// In place of `limits.publishes_burst_per_client`.
+    pub(crate) publishes_burst: Option<u32>,
 }
 
 impl Namespace {
@@ -64,6 +71,8 @@ impl Namespace {
             (SLOW, self.slow.map(|policy| Setting::Text(slow(policy).into()))),
             (SUBSCRIBE, self.subscribe.map(|who| Setting::Text(subscribe(who).into()))),
             (OUTBOX_BYTES, self.outbox_bytes.map(|bytes| Setting::Bytes(bytes as u64))),
+            (PUBLISHES, self.publishes_per_second.map(|number| Setting::Count(number.into()))),
+            (PUBLISHES_BURST, self.publishes_burst.map(|number| Setting::Count(number.into()))),
         ];
         options.into_iter().filter_map(|(name, setting)| Some((name, setting?.to_string()))).collect()
     }
@@ -134,6 +143,8 @@ fn set(namespace: &mut Namespace, name: &str, setting: &Setting) {
         SLOW => namespace.slow = Slow::from_setting(setting),
         SUBSCRIBE => namespace.subscribe = Subscribing::from_setting(setting),
         OUTBOX_BYTES => namespace.outbox_bytes = usize::from_setting(setting),
+        PUBLISHES => namespace.publishes_per_second = u32::from_setting(setting),
+        PUBLISHES_BURST => namespace.publishes_burst = u32::from_setting(setting),
         other => unreachable!("{other} is not an option of a namespace"),
     }
 }

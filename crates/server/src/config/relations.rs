@@ -125,11 +125,16 @@ const NEEDS: &[(&str, &str)] = &[
     ("http.admin_tls", "http.tls_cert"),
     ("http.admin_tls", "http.admin_listen"),
     ("http.admin_client_ca", "http.admin_tls"),
+    ("limits.connects_burst", "limits.connects_per_second"),
+    ("limits.connects_burst_per_address", "limits.connects_per_second_per_address"),
+    ("limits.publishes_burst_per_client", "limits.publishes_per_second_per_client"),
+    ("limits.requests_burst_per_address", "limits.requests_per_second_per_address"),
 ];
 
 fn check_needs(merged: &Merged, problems: &mut Vec<Problem>) {
     let is_set = |setting: &Setting| match setting {
         Setting::Flag(flag) => *flag,
+        Setting::Count(number) => *number > 0,
         Setting::AddressOrNone(address) => address.is_some(),
         Setting::Text(text) => !text.is_empty(),
         _ => true,

@@ -3,13 +3,14 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use towncrier_http::{ForwardedBy, Network, Origin};
 use towncrier_telemetry::logging;
 use towncrier_wire::limits;
 
 use super::{
     namespaces::Namespace,
     users::ConfiguredUser,
-    value::{Kind, SecretText, SecretUrl, Setting},
+    value::{Item, Kind, SecretText, SecretUrl, Setting},
 };
 
 /// One key.
@@ -113,6 +114,9 @@ const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
+/// Most of anything a second, and at once.
+const RATE_MAX: u64 = 1_000_000;
+
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -143,8 +147,12 @@ settings! {
         "workers" workers: Option<usize> = "0", Kind::Count(0, limits::WORKERS_MAX as u64);
         /// Most connections at once; more are told to come back later.
         "max_connections" max_connections: usize = "100000", Kind::Count(1, 10_000_000);
-        /// Most connections at once from one address; 0 is no limit but the one above.
+        /// Most connections at once from one address (of IPv6: from one /64); 0 is no limit but the one above.
         "max_connections_per_address" max_connections_per_address: Option<usize> = "0", Kind::Count(0, 10_000_000);
+        /// Proxies that are believed when they say who a client is. Of anybody else's word nothing is believed.
+        "trusted_proxies" trusted_proxies: Vec<Network> = "", Kind::List(Item::Network, 100);
+        /// The header by which they say it; the other is not read, as proxies pass on what they do not set.
+        "forwarded_by" forwarded_by: ForwardedBy = "x-forwarded-for", Kind::Choice(&["x-forwarded-for", "forwarded"], &[]);
         /// How long a client may take to send the head of a request.
         "request_head_timeout" request_head_timeout: Duration = "5s", Kind::Time(ms(100), s(5 * MINUTE));
         /// How long a client may take to send the body of a request.
@@ -217,7 +225,7 @@ settings! {
         /// newest event of each topic and a gap that tells of the rest.
         "slow" slow: Slow = "disconnect", Kind::Choice(&["disconnect", "conflate"], &[]);
     }
-    /// What a request may hold.
+    /// What a request may hold, and how often clients may come.
     "limits" limits: Limits {
         /// Longest data of an event.
         "data_bytes" data_bytes: usize = "256KiB", Kind::Bytes(1, limits::DATA_BYTES_MAX as u64);
@@ -225,6 +233,22 @@ settings! {
         "batch_events" batch_events: usize = "1000", Kind::Count(1, 10_000);
         /// Most selectors of one session.
         "selectors" selectors: usize = "100", Kind::Count(1, limits::SELECTORS_MAX as u64);
+        /// New streams and polls a second, in all; 0 is no limit.
+        "connects_per_second" connects_per_second: u32 = "0", Kind::Count(0, RATE_MAX);
+        /// How many of them at once, after a rest; 0 is those of a second.
+        "connects_burst" connects_burst: u32 = "0", Kind::Count(0, RATE_MAX);
+        /// New streams and polls a second from one address (of IPv6: from one /64); 0 is no limit.
+        "connects_per_second_per_address" connects_per_second_per_address: u32 = "0", Kind::Count(0, RATE_MAX);
+        /// How many of them at once, after a rest; 0 is those of a second.
+        "connects_burst_per_address" connects_burst_per_address: u32 = "0", Kind::Count(0, RATE_MAX);
+        /// Events a second that one client may publish, direct ones among them; 0 is no limit.
+        "publishes_per_second_per_client" publishes_per_second_per_client: u32 = "0", Kind::Count(0, RATE_MAX);
+        /// How many of them at once, after a rest, and so in one request; 0 is those of a second.
+        "publishes_burst_per_client" publishes_burst_per_client: u32 = "0", Kind::Count(0, RATE_MAX);
+        /// Requests a second from one address that are neither streams, polls nor probes; 0 is no limit.
+        "requests_per_second_per_address" requests_per_second_per_address: u32 = "0", Kind::Count(0, RATE_MAX);
+        /// How many of them at once, after a rest; 0 is those of a second.
+        "requests_burst_per_address" requests_burst_per_address: u32 = "0", Kind::Count(0, RATE_MAX);
     }
     /// Publishing.
     "publish" publish: Publish {
@@ -258,9 +282,9 @@ settings! {
         /// A JWKS with such keys: an https:// URL. It is read again from time to time, and when a key is unknown.
         "jwks_url" jwks_url: Option<String> = "", Kind::Text(2048);
         /// Who may have made tokens (their claim iss); none is anybody who has the key.
-        "issuers" issuers: Vec<String> = "", Kind::List;
+        "issuers" issuers: Vec<String> = "", Kind::List(Item::Text, 100);
         /// Whom tokens may be for (their claim aud); with none, only those for nobody in particular.
-        "audiences" audiences: Vec<String> = "", Kind::List;
+        "audiences" audiences: Vec<String> = "", Kind::List(Item::Text, 100);
         /// How far clocks may be apart.
         "leeway" leeway: Duration = "10s", Kind::Time(ms(0), s(10 * MINUTE));
         /// Whether a token must say when it expires.
@@ -277,6 +301,11 @@ settings! {
         "login_max_lifetime" login_max_lifetime: Duration = "12h", Kind::Time(s(MINUTE), s(365 * DAY));
         /// How often one may try to log in to an account in a minute; four times as often from an address.
         "login_attempts" login_attempts: u32 = "5", Kind::Count(1, 10_000);
+    }
+    /// Pages of other origins.
+    "cors" cors: Cors {
+        /// Origins whose pages may use the hub with their visitors' credentials; pages of others are kept from it by browsers.
+        "origins" origins: Vec<Origin> = "", Kind::List(Item::Origin, 100);
     }
     /// The log, on standard error.
     "log" log: Log {
@@ -386,6 +415,8 @@ from_setting! {
     Vec<String>: Setting::List(items) => Some(items.clone());
     Option<usize>: Setting::Count(number) => usize::try_from(*number).ok().map(|number| (number > 0).then_some(number));
     Option<Duration>: Setting::Time(time) => Some((!time.is_zero()).then_some(*time));
+    Vec<Network>: Setting::List(items) => items.iter().map(|item| item.parse().ok()).collect();
+    Vec<Origin>: Setting::List(items) => items.iter().map(|item| item.parse().ok()).collect();
     Option<String>: Setting::Text(text) => Some((!text.is_empty()).then(|| text.clone()));
 }
 
@@ -410,5 +441,6 @@ from_word! {
     Subscribing { "token" => Self::Token, "public" => Self::Public, }
     CookieSecure { "auto" => Self::Auto, "always" => Self::Always, }
     SameSite { "strict" => Self::Strict, "lax" => Self::Lax, "none" => Self::None, }
+    ForwardedBy { "x-forwarded-for" => Self::XForwardedFor, "forwarded" => Self::Forwarded, }
     logging::Format { "auto" => Self::Auto, "human" => Self::Human, "json" => Self::Json, }
 }

@@ -56,7 +56,7 @@ fn the_file_in_the_repository_is_the_defaults() {
     let example: String = example.lines().map(|line| format!("{}\n", line.trim_start_matches("# "))).collect();
     let loaded = of(&[&format!("[[namespaces]]{example}")], &[]).expect("the example is good");
     assert_eq!(loaded.config.namespaces.len(), 1);
-    assert_eq!(loaded.changed.len(), 5);
+    assert_eq!(loaded.changed.len(), 6);
 }
 
 #[test]
@@ -69,6 +69,75 @@ fn every_key_can_be_set_in_a_file_and_in_the_environment() {
     }
     let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (name.as_str(), *value)).collect();
     check("", &variables, &[]);
+}
+
+#[test]
+fn lists_have_one_form_wherever_they_come_from() {
+    check("cors.origins = []", &[], &[]);
+    check(
+        "http.trusted_proxies = [\"10.1.2.3/8\", \"::1\"]",
+        &[("TOWNCRIER__HTTP__FORWARDED_BY", "forwarded")],
+        &["http.trusted_proxies = [\"10.0.0.0/8\", \"::1\"]", "http.forwarded_by = \"forwarded\""],
+    );
+    check(
+        "http.trusted_proxies = [\"127.0.0.1\", \"0.0.0.0/0\"]",
+        &[],
+        &[
+            "http.trusted_proxies: \"0.0.0.0/0\": would take everybody's word for where they come from; name the proxies (a.toml)",
+        ],
+    );
+    check(
+        "cors.origins = [\"https://App.example:443\", \"http://localhost:3000\"]",
+        &[],
+        &["cors.origins = [\"https://app.example\", \"http://localhost:3000\"]"],
+    );
+    check(
+        "cors.origins = [\"https://app.example\", \"https://b.example\"]",
+        &[("TOWNCRIER__CORS__ORIGINS", "https://c.example , https://d.example:1")],
+        &["cors.origins = [\"https://c.example\", \"https://d.example:1\"]"],
+    );
+    let config = of(&["cors.origins = [\"https://app.example\"]"], &[]).expect("good").config;
+    assert_eq!(config.cors.origins, ["https://app.example".parse().expect("an origin")]);
+    let late = of(
+        &["cors.origins = [\"https://a.example\", \"https://b.example\"]", "cors.origins = [\"https://c.example\"]"],
+        &[],
+    );
+    assert_eq!(late.expect("good").config.cors.origins.len(), 1, "a later list replaces an earlier one");
+}
+
+#[test]
+fn what_is_wrong_with_a_list_is_told() {
+    let malformed =
+        "must be an origin such as https://app.example or http://localhost:3000: scheme, host, port, nothing behind";
+    for (toml, env, expect) in [
+        ("[\"*\"]", "", "\"*\": `*` would let every page act as its visitors; name the origins (a.toml)".to_owned()),
+        ("[\"https://a.example/\"]", "", format!("\"https://a.example/\": {malformed} (a.toml)")),
+        ("[\"\"]", "", format!("\"\": {malformed} (a.toml)")),
+        ("\"https://a.example\"", "", "must be a list of at most 100 origins, such as [\"https://app.example\"], not \"https://a.example\" (a.toml)".to_owned()),
+        ("[1]", "", "must be a list of at most 100 origins, such as [\"https://app.example\"], not a list with 1 (a.toml)".to_owned()),
+        ("[]", "https://a.example,", format!("\"\": {malformed} (environment variable TOWNCRIER__CORS__ORIGINS)")),
+        ("[]", &["http://x"; 101].join(","), "must be a list of at most 100, not 101 (environment variable TOWNCRIER__CORS__ORIGINS)".to_owned()),
+    ] {
+        let toml = format!("cors.origins = {toml}");
+        let env = [("TOWNCRIER__CORS__ORIGINS", env)];
+        let env = if env[0].1.is_empty() { &[] } else { &env[..] };
+        check(&toml, env, &[&format!("cors.origins: {expect}")]);
+    }
+}
+
+#[test]
+fn a_burst_belongs_to_a_rate() {
+    check("limits.connects_burst = 5", &[], &["limits.connects_burst: needs limits.connects_per_second (a.toml)"]);
+    check(
+        "limits = { connects_burst = 5, connects_per_second = 2 }",
+        &[],
+        &["limits.connects_per_second = 2", "limits.connects_burst = 5"],
+    );
+    check(
+        "namespaces = [{ prefix = \"a\", limits = { publishes_per_second_per_client = 0, publishes_burst_per_client = -1 } }]",
+        &[],
+        &["namespaces[0].limits.publishes_burst_per_client: must be a whole number from 0 to 1000000, not -1 (a.toml)"],
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::{fmt, net::SocketAddr, time::Duration};
 
 use config::ValueKind;
+use towncrier_http::{Network, Origin};
 use towncrier_telemetry::logging;
 
 /// What a key takes. Bounds are inclusive.
@@ -32,12 +33,40 @@ pub(crate) enum Kind {
     Url,
     /// Text that nobody may see, or nothing.
     Secret,
-    /// Short texts: an array of strings, or text with commas between.
-    List,
     /// A filter for logs.
     LogFilter,
     /// One of some words; the second list holds words that other builds know.
     Choice(&'static [&'static str], &'static [&'static str]),
+    /// At most so many of these: in files a list of texts, in the environment with commas between them.
+    List(Item, usize),
+}
+
+/// What a list is of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Item {
+    /// Origins of pages.
+    Origin,
+    /// Addresses and networks.
+    Network,
+    /// Short texts.
+    Text,
+}
+
+impl Item {
+    /// The text in its one form.
+    ///
+    /// # Errors
+    /// With a sentence that follows the text.
+    fn read(self, text: &str) -> Result<String, String> {
+        match self {
+            Self::Origin => text.parse().map(|origin: Origin| origin.to_string()).map_err(|error| error.to_string()),
+            Self::Text if (1..=256).contains(&text.len()) && !text.contains(char::is_control) => Ok(text.to_owned()),
+            Self::Text => Err("must be 1 to 256 bytes without control characters".to_owned()),
+            Self::Network => {
+                text.parse().map(|network: Network| network.to_string()).map_err(|error| error.to_string())
+            }
+        }
+    }
 }
 
 /// A value that has been read and is within its bounds.
@@ -129,13 +158,15 @@ impl Kind {
                 let setting = in_bounds.ok_or_else(|| self.must_be(number))?;
                 self.bounded(setting, number)
             }
-            (Self::Flag | Self::Count(..), ValueKind::String(text)) => Err(self.must_be(format_args!("{text:?}"))),
-            (Self::List, ValueKind::Array(items)) => {
-                let text = |item: &config::Value| match &item.kind {
-                    ValueKind::String(text) if is_list_item(text) => Ok(text.clone()),
-                    other => Err(self.must_be(describe(other))),
-                };
-                items.iter().map(text).collect::<Result<_, _>>().map(Setting::List)
+            (Self::List(item, most), ValueKind::Array(values)) => {
+                let texts = values.iter().map(|value| match &value.kind {
+                    ValueKind::String(text) => Ok(text.as_str()),
+                    other => Err(self.must_be(format_args!("a list with {}", describe(other)))),
+                });
+                read_list(*item, *most, texts.collect::<Result<Vec<_>, _>>()?)
+            }
+            (Self::Flag | Self::Count(..) | Self::List(..), ValueKind::String(text)) => {
+                Err(self.must_be(format_args!("{text:?}")))
             }
             (_, ValueKind::String(text)) => self.read_text(text),
             (Self::Secret, _) => Err(self.must_be("what is given")),
@@ -175,11 +206,6 @@ impl Kind {
                 let secret = (!text.contains(char::is_control)).then(|| SecretText(text.to_owned()));
                 return secret.map(Setting::Secret).ok_or_else(|| self.must_be("what is given"));
             }
-            Self::List => {
-                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-                let items: Vec<_> = items.map(str::to_owned).collect();
-                items.iter().all(|item| is_list_item(item)).then_some(Setting::List(items))
-            }
             Self::LogFilter => {
                 logging::check_filter(text).map_err(|error| error.to_string())?;
                 Some(Setting::Text(text.to_owned()))
@@ -188,6 +214,10 @@ impl Kind {
                 return Err(format!("{shown} is not in this build; {}", self.must_be(&shown)));
             }
             Self::Choice(words, _) => words.contains(&text).then(|| Setting::Text(text.to_owned())),
+            Self::List(item, most) => {
+                let texts = text.split(',').map(str::trim).collect();
+                return read_list(*item, *most, if text.trim().is_empty() { Vec::new() } else { texts });
+            }
         };
         let setting = setting.ok_or_else(|| self.must_be(&shown))?;
         self.bounded(setting, shown)
@@ -240,13 +270,19 @@ impl fmt::Display for Kind {
             Self::Text(most) => write!(f, "at most {most} bytes without control characters"),
             Self::Url => f.write_str("a URL without spaces, such as redis://127.0.0.1:6379"),
             Self::Secret => f.write_str("text without control characters"),
-            Self::List => f.write_str("short texts without commas, as an array or with commas between"),
             Self::LogFilter => f.write_str("a level, and levels for single targets: info,towncrier_http=debug"),
             Self::Choice(words, _) => {
                 for (position, word) in words.iter().enumerate() {
                     write!(f, "{}{word:?}", if position == 0 { "" } else { " or " })?;
                 }
                 Ok(())
+            }
+            Self::List(Item::Origin, most) => {
+                write!(f, "a list of at most {most} origins, such as [\"https://app.example\"]")
+            }
+            Self::List(Item::Text, most) => write!(f, "a list of at most {most} short texts"),
+            Self::List(Item::Network, most) => {
+                write!(f, "a list of at most {most} addresses and networks, such as [\"127.0.0.1\", \"10.0.0.0/8\"]")
             }
         }
     }
@@ -271,10 +307,6 @@ impl fmt::Display for Setting {
     }
 }
 
-fn is_list_item(text: &str) -> bool {
-    (1..=256).contains(&text.len()) && !text.contains(|char: char| char.is_control() || char == ',')
-}
-
 fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._~-".contains(&byte)
 }
@@ -288,6 +320,14 @@ pub(crate) fn describe(value: &ValueKind) -> String {
         ValueKind::String(text) => format!("{text:?}"),
         other => other.to_string(),
     }
+}
+
+fn read_list(item: Item, most: usize, texts: Vec<&str>) -> Result<Setting, String> {
+    if texts.len() > most {
+        return Err(format!("must be a list of at most {most}, not {}", texts.len()));
+    }
+    let read = |text: &str| item.read(text).map_err(|error| format!("{text:?}: {error}"));
+    texts.into_iter().map(read).collect::<Result<_, _>>().map(Setting::List)
 }
 
 fn parse_digits(text: &str) -> Option<u64> {

@@ -1,6 +1,7 @@
 //! From the configuration to what each part wants to know.
 
 use std::{
+    num::NonZeroU32,
     thread::available_parallelism,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -10,7 +11,7 @@ use towncrier_core::{
     rooms::{Policy, Slow},
     store::{self, Retention},
 };
-use towncrier_http::{Auth, Listener, Role, TlsFiles};
+use towncrier_http::{Allowance, Auth, Listener, Proxies, RateOptions, Role, TlsFiles};
 use towncrier_wire::{Partitions, limits::WORKERS_MAX};
 
 use crate::config::{self, Config};
@@ -144,8 +145,34 @@ pub(super) fn http(config: &Config, auth: Auth, version: &'static str) -> towncr
         shutdown_timeout: config.shutdown.timeout,
         guarded: matches!(auth, Auth::Open) && !config.auth.open_to_network,
         auth,
-        origins: Vec::new(),
+        origins: config.cors.origins.clone(),
+        rates: rates(config),
+        proxies: Proxies { networks: http.trusted_proxies.clone(), header: http.forwarded_by },
         version,
+    }
+}
+
+fn rates(config: &Config) -> RateOptions {
+    let limits = &config.limits;
+    // A burst that is not set is what a second brings.
+    let allowance = |per_second, burst| {
+        let per_second = NonZeroU32::new(per_second)?;
+        Some(Allowance { per_second, burst: NonZeroU32::new(burst).unwrap_or(per_second) })
+    };
+    let publish_namespaces = config.namespaces.iter().filter_map(|own| {
+        let (per_second, burst) = match (own.publishes_per_second, own.publishes_burst) {
+            (None, None) => return None,
+            (Some(per_second), burst) => (per_second, burst.unwrap_or_default()),
+            (None, Some(burst)) => (limits.publishes_per_second_per_client, burst),
+        };
+        Some((own.prefix.clone(), allowance(per_second, burst)))
+    });
+    RateOptions {
+        connects: allowance(limits.connects_per_second, limits.connects_burst),
+        connects_per_address: allowance(limits.connects_per_second_per_address, limits.connects_burst_per_address),
+        publishes_per_client: allowance(limits.publishes_per_second_per_client, limits.publishes_burst_per_client),
+        publish_namespaces: publish_namespaces.collect(),
+        requests_per_address: allowance(limits.requests_per_second_per_address, limits.requests_burst_per_address),
     }
 }
 

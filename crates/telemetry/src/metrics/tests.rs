@@ -34,6 +34,7 @@ fn every_metric_is_exposed_before_anything_has_happened() {
         "process_resident_memory_bytes",
         "process_start_time_seconds",
         "towncrier_actor_failures_total",
+        "towncrier_auth_total",
         "towncrier_build_info",
         "towncrier_cohorts",
         "towncrier_connections_refused_total",
@@ -42,12 +43,18 @@ fn every_metric_is_exposed_before_anything_has_happened() {
         "towncrier_direct_sent_total",
         "towncrier_dispatches_total",
         "towncrier_drops_total",
+        "towncrier_forwarded_malformed_total",
         "towncrier_gaps_total",
         "towncrier_heartbeats_total",
         "towncrier_history_bytes",
         "towncrier_history_events",
         "towncrier_history_topics",
         "towncrier_lagging_total",
+        "towncrier_limits_hit_total",
+        "towncrier_logins_failed_total",
+        "towncrier_logins_total",
+        "towncrier_nodes",
+        "towncrier_nodes_unanswered_total",
         "towncrier_poll_requests_total",
         "towncrier_publish_inflight_bytes",
         "towncrier_publish_seconds_bucket",
@@ -55,6 +62,8 @@ fn every_metric_is_exposed_before_anything_has_happened() {
         "towncrier_publish_seconds_sum",
         "towncrier_publishes_total",
         "towncrier_registry_sessions",
+        "towncrier_registry_topics",
+        "towncrier_registry_users",
         "towncrier_replay_waits_total",
         "towncrier_replayed_events_total",
         "towncrier_replays_total",
@@ -90,6 +99,7 @@ fn each_value_of_a_label_has_its_own_series() {
     check(&metrics, &metrics.gaps, "gaps");
     check(&metrics, &metrics.drops, "drops");
     check(&metrics, &metrics.connections_refused, "connections_refused");
+    check(&metrics, &metrics.limits_hit, "limits_hit");
     check(&metrics, &metrics.actor_failures, "actor_failures");
 }
 

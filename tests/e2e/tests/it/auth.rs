@@ -171,7 +171,7 @@ fn a_stream_ends_with_its_token() {
 fn namespaces_may_be_public_to_subscribe_but_not_to_publish() {
     let namespaces = "[[namespaces]]\nprefix = \"open/\"\nauth.subscribe = \"public\"\n\
                       [[namespaces]]\nprefix = \"open/secret/\"\nauth.subscribe = \"token\"\n";
-    let hub = hub().file("configs/towncrier.toml", namespaces).start();
+    let hub = hub().file(namespaces).start();
     let mut session = hub.subscribe(&["open/a", "open/b/*"]);
     for closed in ["news", "open/**", "open/*/x", "open/secret/a", "**"] {
         assert_eq!(hub.get(&format!("/poll?topic={closed}")).status(), 401, "{closed}");
@@ -284,7 +284,7 @@ fn with_users() -> Hub {
         "[[auth.users]]\nname = \"anna\"\npassword_hash = \"{}\"\nsubscribe = [\"orders/*\"]\nadmin = [\"read\"]\n",
         hash.trim()
     );
-    hub().file("configs/towncrier.toml", &users).set("auth.login_attempts", "3").start()
+    hub().file(&users).set("auth.login_attempts", "3").start()
 }
 
 /// What cargo built beside this test.

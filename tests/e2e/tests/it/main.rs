@@ -2,18 +2,22 @@
 //!
 //! Each test starts a hub of its own. They hold it to `docs/protocol.md`, not to how it is made.
 
+mod addresses;
 mod admin;
+mod attack;
 mod auth;
 mod browser;
 mod cli;
 mod clients;
 mod cluster;
 mod compose;
+mod cors;
 mod dev_cluster;
 mod direct;
 mod disconnects;
 mod failures;
 mod fanout;
+mod headers;
 mod health;
 mod http;
 mod limits;
@@ -23,6 +27,7 @@ mod payloads;
 mod poll;
 mod process;
 mod publish;
+mod rates;
 mod refusals;
 mod resume;
 mod selectors;
