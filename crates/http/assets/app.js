@@ -3,6 +3,7 @@
 // Hooks for browser tests, as `data-testid` unless said otherwise. They are stable; ids and classes are not.
 //
 //   topics, types, start        what to subscribe to: comma lists, and a select: live | last | earliest | cursor
+//   keys                        keys of sealed payloads: ID:BASE64, with spaces between
 //   connect, disconnect         buttons
 //   drop, away                  drop the connection for 1.5 s; checkbox: publish 3 events meanwhile
 //   status                      data-state: connecting | live | reconnecting | closed
@@ -27,6 +28,7 @@ import { PublishForm } from './publish-form.js';
 import { covers, parseList } from './selectors.js';
 import { Stream } from './stream.js';
 import { ReplayDetector, RoundTrips } from './timing.js';
+import { importKeys, isSealed, unseal } from './unseal.js';
 
 const AWAY_MS = 1_500;
 const AWAY_EVENTS = 3;
@@ -53,6 +55,7 @@ const log = new EventLog({
   empty: $('empty'),
   trimmed: $('trimmed'),
 });
+let keys = new Map();
 const roundTrips = new RoundTrips();
 const detector = new ReplayDetector();
 
@@ -106,6 +109,7 @@ const stream = new Stream({
       }
     }
     log.append(entry);
+    if (isSealed(data)) open(entry);
   },
 
   heartbeat() {
@@ -289,3 +293,22 @@ for (const button of document.querySelectorAll('[data-copies]')) button.addEvent
 listenTo($('publish-type').value);
 showCommands();
 showCoverage();
+
+/** Shows what a sealed payload says, if one of the keys opens it. */
+async function open(entry) {
+  try {
+    Object.assign(entry, { data: await unseal(entry.data, keys), opened: true });
+    log.refresh(entry);
+  } catch {
+    // It stays as it came: a key may be missing, and the reader sees that.
+  }
+}
+
+$('keys').addEventListener('change', async () => {
+  try {
+    keys = await importKeys($('keys').value);
+    clearRefusals($('subscribe'));
+  } catch (error) {
+    showRefusal($('subscribe'), new Refusal({ field: 'keys', detail: error.message }));
+  }
+});

@@ -43,8 +43,9 @@ function fillEvent(row, entry, raw) {
   row.append(delays(entry), data(entry.data, raw));
 }
 
-function delays({ id, direct, replayed, latencyMs, roundTripMs }) {
+function delays({ id, direct, replayed, opened, latencyMs, roundTripMs }) {
   const box = element('span', 'delays');
+  if (opened) box.append(element('span', 'chip', 'opened'));
   if (direct) box.append(element('span', 'chip', 'direct'));
   if (replayed) box.append(element('span', 'chip', 'replayed'));
   if (roundTripMs !== undefined) box.append(element('span', 'round-trip', `round trip ${duration(roundTripMs)}`));

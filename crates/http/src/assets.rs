@@ -43,6 +43,7 @@ const ASSETS: &[Asset] = assets! {
     "selectors.js": "text/javascript; charset=utf-8",
     "stream.js": "text/javascript; charset=utf-8",
     "timing.js": "text/javascript; charset=utf-8",
+    "unseal.js": "text/javascript; charset=utf-8",
     "style.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
 };

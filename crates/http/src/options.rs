@@ -1,8 +1,8 @@
 //! What an operator decides about HTTP.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use crate::{Auth, Origin, Proxies, RateOptions, TlsFiles};
+use crate::{Auth, Origin, Proxies, RateOptions, Sealing, TlsFiles};
 
 /// What a listener is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +67,8 @@ pub struct Options {
     pub auth: Auth,
     /// Whether only this machine's own names and pages are answered, as befits a hub without authentication.
     pub guarded: bool,
+    /// Which payloads are sealed.
+    pub sealing: Option<Arc<Sealing>>,
     /// Pages of other origins that may use the hub, with their visitors' credentials.
     pub origins: Vec<Origin>,
     /// The proxies that are believed when they say who a client is.

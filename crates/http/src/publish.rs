@@ -38,7 +38,7 @@ pub(crate) async fn publish(
     };
     let caller = Caller::of(&request);
     let PublishItem { events, many } =
-        item.await.and_then(|item| allowed(item, &caller, &state)).inspect_err(|_| refused(&state, 1))?;
+        item.await.and_then(|item| prepare(item, &caller, &state)).inspect_err(|_| refused(&state, 1))?;
     let refuse = |_: &Problem| refused(&state, events.len());
     state.rates.publish(&request, &events).inspect_err(refuse)?;
     let topics: Vec<_> = events.iter().map(|event| event.topic.clone()).collect();
@@ -87,7 +87,7 @@ impl Batch {
         let mut batch = Self { events: Vec::new(), items: Vec::with_capacity(items.len().min(max)) };
         let mut weight = 0;
         for (index, item) in items.iter().enumerate() {
-            let item = PublishItem::parse(item, &state.options).and_then(|item| allowed(item, caller, state));
+            let item = PublishItem::parse(item, &state.options).and_then(|item| prepare(item, caller, state));
             let item = item.map_err(|problem| problem.within(&format!("[{index}]")));
             let item = item.inspect_err(|_| refused(state, 1)).map(|item| {
                 let topics = item.events.iter().map(|event| event.topic.clone()).collect();
@@ -108,11 +108,14 @@ impl Batch {
     }
 }
 
-/// Refuses topics that the caller may not publish to: all of an item, if it is one of several.
-fn allowed(item: PublishItem, caller: &Caller, state: &State) -> Result<PublishItem, Problem> {
+/// Refuses topics that the caller may not publish to: all of an item, if it is one of several; and seals what is to be.
+fn prepare(mut item: PublishItem, caller: &Caller, state: &State) -> Result<PublishItem, Problem> {
     for (index, event) in item.events.iter().enumerate() {
         let field = if item.many { format!("topics[{index}]") } else { "topic".to_owned() };
         caller.may_publish(&event.topic, &field, state)?;
+    }
+    if let Some(sealing) = &state.options.sealing {
+        item.events.iter_mut().try_for_each(|event| sealing.seal(event, state.options.data_bytes))?;
     }
     Ok(item)
 }

@@ -20,6 +20,7 @@ const EVENTS: &str = "history.events";
 const AGE: &str = "history.age";
 const SLOW: &str = "session.slow";
 const SUBSCRIBE: &str = "auth.subscribe";
+const ENCRYPTION: &str = "encryption.enabled";
 /// The one option that has a relation to another key.
 pub(crate) const OUTBOX_BYTES: &str = "session.outbox_bytes";
 
@@ -27,7 +28,7 @@ const PUBLISHES: &str = "limits.publishes_per_second_per_client";
 const PUBLISHES_BURST: &str = "limits.publishes_burst_per_client";
 
 /// What a namespace may say.
-const KEYS: [&str; 8] = [PREFIX, EVENTS, AGE, SLOW, OUTBOX_BYTES, SUBSCRIBE, PUBLISHES, PUBLISHES_BURST];
+const KEYS: [&str; 9] = [PREFIX, EVENTS, AGE, SLOW, OUTBOX_BYTES, SUBSCRIBE, ENCRYPTION, PUBLISHES, PUBLISHES_BURST];
 
 /// Most namespaces of one hub: each event is compared with them.
 const NAMESPACES_MAX: usize = 1000;
@@ -47,6 +48,8 @@ pub(crate) struct Namespace {
     pub(crate) outbox_bytes: Option<usize>,
     /// In place of `auth.subscribe`.
     pub(crate) subscribe: Option<Subscribing>,
+    /// In place of `encryption.enabled`.
+    pub(crate) encrypted: Option<bool>,
     /// In place of `limits.publishes_per_second_per_client`.
     pub(crate) publishes_per_second: Option<u32>,
     /// In place of `limits.publishes_burst_per_client`.
@@ -70,6 +73,7 @@ impl Namespace {
             (AGE, self.history_age.map(Setting::Time)),
             (SLOW, self.slow.map(|policy| Setting::Text(slow(policy).into()))),
             (SUBSCRIBE, self.subscribe.map(|who| Setting::Text(subscribe(who).into()))),
+            (ENCRYPTION, self.encrypted.map(Setting::Flag)),
             (OUTBOX_BYTES, self.outbox_bytes.map(|bytes| Setting::Bytes(bytes as u64))),
             (PUBLISHES, self.publishes_per_second.map(|number| Setting::Count(number.into()))),
             (PUBLISHES_BURST, self.publishes_burst.map(|number| Setting::Count(number.into()))),
@@ -142,6 +146,7 @@ fn set(namespace: &mut Namespace, name: &str, setting: &Setting) {
         AGE => namespace.history_age = Duration::from_setting(setting),
         SLOW => namespace.slow = Slow::from_setting(setting),
         SUBSCRIBE => namespace.subscribe = Subscribing::from_setting(setting),
+        ENCRYPTION => namespace.encrypted = bool::from_setting(setting),
         OUTBOX_BYTES => namespace.outbox_bytes = usize::from_setting(setting),
         PUBLISHES => namespace.publishes_per_second = u32::from_setting(setting),
         PUBLISHES_BURST => namespace.publishes_burst = u32::from_setting(setting),

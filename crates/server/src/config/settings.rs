@@ -302,6 +302,16 @@ settings! {
         /// How often one may try to log in to an account in a minute; four times as often from an address.
         "login_attempts" login_attempts: u32 = "5", Kind::Count(1, 10_000);
     }
+    /// Payloads that leave the hub, and lie in its backplane, only sealed: as JWE (A256GCM), for those who hold a key.
+    "encryption" encryption: Encryption {
+        /// Whether payloads are sealed.
+        "enabled" enabled: bool = "false", Kind::Flag;
+        /// Keys, each an id, a colon and 32 bytes in base64, with spaces between. The first one seals; the others are only named
+        /// here for as long as history has what they sealed.
+        "keys" keys: SecretText = "", Kind::Secret;
+        /// The same in a file, a key on each line.
+        "keys_file" keys_file: Option<PathBuf> = "", Kind::Path;
+    }
     /// Pages of other origins.
     "cors" cors: Cors {
         /// Origins whose pages may use the hub with their visitors' credentials; pages of others are kept from it by browsers.

@@ -3,9 +3,10 @@
 use std::{error::Error, fs, num::NonZeroU32, path::Path, sync::Arc};
 
 use towncrier_auth::{
-    Demands, JwksOptions, JwksSource, Key, LoginTimes, Minter, PasswordOptions, Passwords, Secret, Users, Verifier,
+    Demands, JwksOptions, JwksSource, Key, LoginTimes, Minter, PasswordOptions, Passwords, Sealer, SealingKey, Secret,
+    Users, Verifier,
 };
-use towncrier_http::{Attempts, Auth, Logins, Public, SameSite, Tokens};
+use towncrier_http::{Attempts, Auth, Logins, Public, SameSite, Sealing, Tokens};
 
 use crate::config::{self, AuthMode, Config, CookieSecure, Subscribing};
 
@@ -75,6 +76,29 @@ fn logins(config: &Config, secret: &Secret) -> Result<Logins, Box<dyn Error>> {
             config::SameSite::None => SameSite::None,
         },
     })
+}
+
+/// What seals payloads, if any are to be sealed.
+pub(super) fn sealing(config: &Config) -> Result<Option<Arc<Sealing>>, Box<dyn Error>> {
+    let encryption = &config.encryption;
+    let namespaces: Vec<_> =
+        config.namespaces.iter().filter_map(|own| Some((own.prefix.clone(), own.encrypted?))).collect();
+    if !encryption.enabled && namespaces.iter().all(|(_, sealed)| !sealed) {
+        return Ok(None);
+    }
+    let text = match &encryption.keys_file {
+        Some(path) => String::from_utf8(read(path, "encryption.keys_file")?)
+            .map_err(|_| "encryption.keys_file: it is not UTF-8".to_owned())?,
+        None => encryption.keys.reveal().to_owned(),
+    };
+    let key = |one: &str| {
+        let (kid, base64) = one.split_once(':').ok_or("encryption.keys: a key is ID:BASE64")?;
+        let key = SealingKey::new(kid, &Secret::from(base64.to_owned()));
+        key.map_err(|error| format!("encryption.keys: {kid}: {error}"))
+    };
+    let keys = text.split_whitespace().map(key).collect::<Result<Vec<_>, String>>()?;
+    let sealer = Sealer::new(keys).map_err(|error| format!("encryption.keys: {error}"))?;
+    Ok(Some(Arc::new(Sealing { sealer, fallback: encryption.enabled, namespaces })))
 }
 
 /// The secret of HS256 tokens, wherever it is.

@@ -43,7 +43,8 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     let mut signals = Signals::new()?;
     let metrics = Arc::new(Metrics::new(VERSION));
     let hub = Hub::start(options::actors(config, VERSION), join(config).await?, metrics);
-    let server = towncrier_http::bind(options::http(config, auth::auth(config)?, VERSION), &hub)?;
+    let server =
+        towncrier_http::bind(options::http(config, auth::auth(config)?, auth::sealing(config)?, VERSION), &hub)?;
     surroundings::tell_limits(config.http.max_connections);
     tracing::info!(node = hub.options().node, version = VERSION, "ready");
     for (listener, address) in server.addresses() {

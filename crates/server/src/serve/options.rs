@@ -2,6 +2,7 @@
 
 use std::{
     num::NonZeroU32,
+    sync::Arc,
     thread::available_parallelism,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -11,7 +12,7 @@ use towncrier_core::{
     rooms::{Policy, Slow},
     store::{self, Retention},
 };
-use towncrier_http::{Allowance, Auth, Listener, Proxies, RateOptions, Role, TlsFiles};
+use towncrier_http::{Allowance, Auth, Listener, Proxies, RateOptions, Role, Sealing, TlsFiles};
 use towncrier_wire::{Partitions, limits::WORKERS_MAX};
 
 use crate::config::{self, Config};
@@ -113,7 +114,12 @@ pub(super) fn actors(config: &Config, version: &str) -> towncrier_actors::Option
     }
 }
 
-pub(super) fn http(config: &Config, auth: Auth, version: &'static str) -> towncrier_http::Options {
+pub(super) fn http(
+    config: &Config,
+    auth: Auth,
+    sealing: Option<Arc<Sealing>>,
+    version: &'static str,
+) -> towncrier_http::Options {
     let http = &config.http;
     let cores = || available_parallelism().map_or(1, usize::from);
     let rest = if http.admin_listen.is_some() { Role::Public } else { Role::All };
@@ -145,6 +151,7 @@ pub(super) fn http(config: &Config, auth: Auth, version: &'static str) -> towncr
         shutdown_timeout: config.shutdown.timeout,
         guarded: matches!(auth, Auth::Open) && !config.auth.open_to_network,
         auth,
+        sealing,
         origins: config.cors.origins.clone(),
         rates: rates(config),
         proxies: Proxies { networks: http.trusted_proxies.clone(), header: http.forwarded_by },

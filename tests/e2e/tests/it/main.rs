@@ -30,6 +30,7 @@ mod publish;
 mod rates;
 mod refusals;
 mod resume;
+mod sealing;
 mod selectors;
 mod slow;
 mod start;
