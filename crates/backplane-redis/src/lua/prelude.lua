@@ -86,7 +86,8 @@ end
 -- has seen, on the same server, means that somebody took keys away: ids go on above, and of what was lost nothing can be
 -- known.
 local function open(meta, now, seen, era)
-  if server_of(era) ~= server() then
+  -- Of all that is new in each call this costs most: 1 of about 20 microseconds.
+  if not string.find(redis.call('INFO', 'replication'), string.sub(era, 1, 40), 1, true) then
     refuse()
   end
   local seen_ms, seen_seq = split(seen)
