@@ -87,7 +87,8 @@ end
 -- known.
 local function open(meta, now, seen, era)
   -- Of all that is new in each call this costs most: 1 of about 20 microseconds.
-  if not string.find(redis.call('INFO', 'replication'), string.sub(era, 1, 40), 1, true) then
+  -- Not anywhere in the answer: a replica that was promoted names the server that it followed as well.
+  if not string.find(redis.call('INFO', 'replication'), 'master_replid:' .. string.sub(era, 1, 40), 1, true) then
     refuse()
   end
   local seen_ms, seen_seq = split(seen)
