@@ -10,8 +10,8 @@
 //! reads it from the streams before anything newer is told.
 //!
 //! **When Redis is away**, calls fail at once (`commands`); when it is back, the feed tells what was missed, and nothing
-//! twice. A node passes on the newest id that it has seen with every call. If Redis has lost its tail, or everything, ids go
-//! on above that, and the partition's floor rises to it: whoever resumes from below is told that something may be missing.
+//! twice. If its server is another one, and may have lost its tail, the nodes give it back what they hold (`census`, `tail`);
+//! ids go on above every id that was given, and of what is lost for good, whoever resumes from before it is told.
 
 #![deny(rust_2018_idioms, clippy::disallowed_methods, clippy::disallowed_types)]
 #![forbid(unsafe_code)]

@@ -341,6 +341,18 @@ pub fn data(events: &[Arc<Event>]) -> Vec<String> {
     events.iter().map(|event| event.data().to_owned()).collect()
 }
 
+/// History has what was told.
+pub fn same(held: &[Arc<Event>], told: &[Arc<Event>]) {
+    let list = |events: &[Arc<Event>]| -> Vec<_> {
+        events.iter().map(|event| format!("{} after {}: {}", event.id(), event.prev(), event.data())).collect()
+    };
+    let (held, told) = (list(held), list(told));
+    let only = |one: &[String], other: &[String]| -> Vec<_> {
+        one.iter().filter(|event| !other.contains(event)).cloned().collect()
+    };
+    assert!(held == told, "only held: {:?}, only told: {:?}", only(&held, &told), only(&told, &held));
+}
+
 pub async fn wait<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
     let until = Instant::now() + DEADLINE;
     loop {
