@@ -202,8 +202,8 @@ impl Publisher {
         match answer.status() {
             200 if batch => Ok(answer.json().as_array().cloned().unwrap_or_default()),
             200 => Ok(vec![answer.json()]),
-            // A proxy cannot say this; a hub that is stopping, or whose backplane is away, does.
-            503 => Err(io::Error::other("503")),
+            // A hub that is stopping, or whose backplane is away; or one that stood still while the request came.
+            status @ (503 | 408) => Err(io::Error::other(status.to_string())),
             status => Err(io::Error::new(io::ErrorKind::InvalidData, format!("{status}: {}", answer.text()))),
         }
     }

@@ -56,8 +56,8 @@ pub fn summary(options: &Options, record: &Record, verdict: &Verdict) -> String 
     if options.mode.is_lossy() {
         let _ = writeln!(
             text,
-            "redis lost   {} acknowledged events; {} took effect again after it lost them unacknowledged",
-            verdict.lost_by_redis, verdict.repeated
+            "redis lost   {} acknowledged events, nodes differ in {} topics; {} took effect again, lost before acknowledged",
+            verdict.lost_by_redis, verdict.histories_that_differ, verdict.repeated
         );
     }
     for (what, kind) in [("lost", Kind::Lost), ("duplicated", Kind::Duplicated), ("out of order", Kind::OutOfOrder)] {

@@ -110,6 +110,9 @@ struct Line<'a> {
 
 /// How a stream ended, without what differs each time.
 fn short(how: &str) -> String {
+    if let Some((_, status)) = how.split_once("status ") {
+        return format!("refused with {status}");
+    }
     how.split(':').next().unwrap_or_default().trim_end_matches(|char: char| char.is_ascii_digit()).trim().to_owned()
 }
 
