@@ -286,7 +286,7 @@ settings! {
         /// Whom tokens may be for (their claim aud); with none, only those for nobody in particular.
         "audiences" audiences: Vec<String> = "", Kind::List(Item::Text, 100);
         /// How far clocks may be apart.
-        "leeway" leeway: Duration = "10s", Kind::Time(ms(0), s(10 * MINUTE));
+        "leeway" leeway: Duration = "10s", Kind::Time(ms(0), s(5 * MINUTE));
         /// Whether a token must say when it expires.
         "require_expiry" require_expiry: bool = "true", Kind::Flag;
         /// The cookie that may hold a token.
