@@ -13,7 +13,7 @@ use towncrier_core::{
 use towncrier_wire::{EventId, Heads, NewEvent, Partitions, Selector, Topic};
 
 use crate::{
-    ConnectError, Heals, Options, address,
+    ConnectError, Heals, Options, RedisAccounts, address,
     commands::Commands,
     feed::{Feed, Trouble},
     greet,
@@ -99,6 +99,12 @@ impl RedisBackplane {
     #[must_use]
     pub fn losses(&self) -> u64 {
         self.commands.losses.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Who may log in, as far as it is kept in Redis.
+    #[must_use]
+    pub fn accounts(&self) -> RedisAccounts {
+        RedisAccounts(self.commands.clone())
     }
 
     /// The way to the other nodes, by a connection of its own, and what they say.

@@ -25,6 +25,9 @@ pub(crate) struct Keys {
     pub(crate) all: String,
     /// The channels of control messages to all nodes, and what that to one begins with. One partition's are used.
     pub(crate) control: String,
+    /// A hash of who may log in, and a zset of their names. One partition's are used.
+    pub(crate) accounts: String,
+    pub(crate) account_names: String,
     /// A hash, node -> when it was last there, and its card.
     pub(crate) cards: String,
     /// What a node's own channel begins with.
@@ -53,6 +56,8 @@ impl Keys {
             all: key("all"),
             control: key("control"),
             cards: key("cards"),
+            accounts: key("accounts"),
+            account_names: key("account-names"),
             nodes_channels: key("n:"),
             beats: key(&format!("n:{node}")),
             tag,

@@ -16,6 +16,7 @@
 #![deny(rust_2018_idioms, clippy::disallowed_methods, clippy::disallowed_types)]
 #![forbid(unsafe_code)]
 
+mod accounts;
 pub mod address;
 mod answers;
 mod backplane;
@@ -40,6 +41,7 @@ mod rounds;
 mod scripts;
 mod tail;
 
+pub use accounts::RedisAccounts;
 pub use backplane::{RedisBackplane, connect};
 pub use census::Heals;
 pub use error::ConnectError;

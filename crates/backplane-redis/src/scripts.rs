@@ -27,6 +27,7 @@ scripts! {
     TOTALS = "totals.lua";
     SWEEP = "sweep.lua";
     PRESENT = "present.lua";
+    ACCOUNTS = "accounts.lua";
     ENTER = "enter.lua";
     HAND = "hand.lua";
     REPORT = "report.lua";

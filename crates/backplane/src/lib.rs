@@ -6,9 +6,11 @@
 //!
 //! * [`Backplane`] is the trait, kept narrow so that an implementation is one crate.
 //! * [`Peers`] is what nodes need of each other beside events: who is there, and messages.
+//! * [`Accounts`] is who may log in, where that is not in the configuration.
 //! * [`Embedded`] is a hub of one node, in memory, and [`Alone`] its peers.
 //! * The module `contract`, behind the feature of that name, is what every implementation is tested against.
 
+mod accounts;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod embedded;
@@ -17,6 +19,7 @@ mod signals;
 
 use std::{fmt::Debug, pin::Pin, sync::Arc};
 
+pub use accounts::{ACCOUNTS_MAX, Accounts, AccountsInMemory, Stored};
 pub use embedded::{Clock, Embedded};
 pub use peers::{Alone, ControlMessage, NodeId, Peer, Peers, To, control_messages};
 pub use signals::{Signal, SignalSender, Signals, signals};

@@ -17,11 +17,11 @@ use actix_web::{
     },
 };
 use percent_encoding::percent_decode_str;
-use towncrier_auth::{Identity, LoginTimes, Minter, Passwords, Refused, Scope, UnixTime, Users, Verifier};
+use towncrier_auth::{Identity, LoginTimes, Minter, Passwords, Refused, Scope, UnixTime, Verifier};
 use towncrier_telemetry::{AuthResult, Label, Metrics};
 use towncrier_wire::{Name, Selector, Selectors, Topic};
 
-use crate::{cors, login::Attempts, problem::Problem, query::Query, state::State};
+use crate::{cors, directory::Directory, login::Attempts, problem::Problem, query::Query, state::State};
 
 /// Whom a hub lets do what.
 #[derive(Clone)]
@@ -60,7 +60,7 @@ pub struct Logins {
     /// Signs their tokens, with a key that the verifier knows.
     pub minter: Minter,
     /// Who they are.
-    pub users: Users,
+    pub directory: Directory,
     /// How long they last.
     pub times: LoginTimes,
     /// Checks passwords.

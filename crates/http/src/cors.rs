@@ -108,7 +108,7 @@ pub(crate) fn is_listed(origins: &[Origin], origin: &HeaderValue) -> bool {
 pub(crate) fn layer(origins: &[Origin]) -> Condition<Cors> {
     let cors = origins.iter().fold(Cors::default(), |cors, origin| cors.allowed_origin(&origin.0));
     let cors = cors
-        .allowed_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE])
+        .allowed_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE])
         .allowed_headers(REQUEST_HEADERS)
         .expose_headers([header::RETRY_AFTER])
         .supports_credentials()

@@ -65,7 +65,7 @@ pub(crate) async fn identify(
     if let Some((method, path)) = change {
         audit(&method, &path, &answer);
     }
-    if let Some(cookie) = renewed_cookie(&answer, &state) {
+    if let Some(cookie) = renewed_cookie(&answer, &state).await {
         answer.headers_mut().append(header::SET_COOKIE, cookie);
     }
     Ok(answer)
@@ -99,12 +99,12 @@ fn audit(method: &str, path: &str, answer: &ServiceResponse<BoxBody>) {
 }
 
 /// A login's cookie is renewed while it is used.
-fn renewed_cookie(answer: &ServiceResponse<BoxBody>, state: &State) -> Option<HeaderValue> {
+async fn renewed_cookie(answer: &ServiceResponse<BoxBody>, state: &State) -> Option<HeaderValue> {
     let Auth::Tokens(tokens) = &state.options.auth else { return None };
     let Caller::Known(known) = Caller::of(answer.request()) else { return None };
     if known.place != Place::Cookie || answer.headers().contains_key(header::SET_COOKIE) {
         return None;
     }
     let (login, user) = (known.identity.login.as_ref()?, known.identity.user.as_ref()?);
-    HeaderValue::from_str(&login::renewal(login, user, tokens, state)?).ok()
+    HeaderValue::from_str(&login::renewal(login, user, tokens, state).await?).ok()
 }

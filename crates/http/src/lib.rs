@@ -14,6 +14,7 @@ mod assets;
 mod body;
 mod client;
 mod cors;
+mod directory;
 mod forwarded;
 mod gate;
 mod guard;
@@ -38,6 +39,7 @@ mod tls;
 
 pub use access::{Auth, Logins, Public, SameSite, Tokens};
 pub use cors::{Origin, OriginError};
+pub use directory::{Directory, Registration};
 pub use forwarded::{ForwardedBy, Network, NetworkError, Proxies};
 pub use login::Attempts;
 pub use options::{Listener, Options, Role};

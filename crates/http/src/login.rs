@@ -9,12 +9,16 @@ use actix_web::{
     web::{Data, Payload},
 };
 use serde_json::json;
-use towncrier_auth::{AddressKey, Identity, Limiter, Login, PasswordError, Rate, RateError, Rights, Secret, UnixTime};
+use towncrier_auth::{
+    AddressKey, Identity, Limiter, Login, PasswordError, Passwords, Rate, RateError, Rights, Secret, UnixTime, User,
+};
+use towncrier_backplane::Stored;
 use towncrier_wire::{Name, Selector};
 
 use crate::{
     access::{Auth, Caller, Logins, SameSite, Tokens, require_own_origin, unauthorized},
     answer, client,
+    directory::{Account, may_be_registered},
     ingest::{media_type, read_body, wrong_type},
     json::Object,
     problem::Problem,
@@ -57,25 +61,14 @@ impl Attempts {
 /// `POST /login`.
 pub(crate) async fn login(request: HttpRequest, payload: Payload, state: Data<State>) -> Result<HttpResponse, Problem> {
     let (tokens, logins) = logins(&state)?;
-    if request.headers().contains_key(header::ORIGIN) {
-        require_own_origin(request.headers(), request.uri(), &state)?;
-    }
-    let form = match media_type(&request).as_str() {
-        "application/json" => false,
-        "application/x-www-form-urlencoded" => true,
-        _ => return Err(wrong_type("application/json or application/x-www-form-urlencoded")),
-    };
-    let body = read_body(&request, payload, &state).await?;
-    let (name, password) = credentials(body.as_str(), form)?;
+    let (name, password) = read_credentials(&request, payload, &state).await?;
     logins.attempts.check(&name, client::address(&request))?;
 
-    let user = logins.users.get(name.as_str());
+    let user = logins.directory.find(&name).await?;
     // A stranger's password is compared with one that nobody has, so that it takes as long.
-    let hash = user.map_or_else(|| logins.users.stranger(), |user| user.password.clone());
-    let right = logins.passwords.verify(password, hash).await.map_err(|error| match error {
-        PasswordError::Overloaded => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many are logging in"),
-        error => Problem::field("password", error),
-    })?;
+    let stranger = || logins.directory.configured.stranger();
+    let hash = user.as_ref().map_or_else(stranger, |user| user.password.clone());
+    let right = logins.passwords.verify(password, hash).await.map_err(password_problem)?;
     let metrics = state.hub().metrics();
     let Some(user) = user.filter(|_| right) else {
         metrics.logins_failed.inc();
@@ -84,16 +77,65 @@ pub(crate) async fn login(request: HttpRequest, payload: Payload, state: Data<St
     };
     metrics.logins.inc();
     tracing::info!(target: "towncrier::audit", user = user.name.as_str(), remote = ?client::address(&request), "logged in");
+    enter(StatusCode::OK, &user, (tokens, logins), &state)
+}
+
+/// `POST /register`.
+pub(crate) async fn register(
+    request: HttpRequest,
+    payload: Payload,
+    state: Data<State>,
+) -> Result<HttpResponse, Problem> {
+    let (tokens, logins) = logins(&state)?;
+    let registration = logins.directory.registration.as_ref();
+    let registration = registration.ok_or_else(|| Problem::not_found("nobody can register here"))?;
+    let (name, password) = read_credentials(&request, payload, &state).await?;
+    logins.attempts.check(&name, client::address(&request))?;
+    if !may_be_registered(&name) {
+        return Err(Problem::field("username", "must be at most 64 of the characters A-Z a-z 0-9 . _ -"));
+    }
+    Passwords::check_new(&password).map_err(|error| Problem::field("password", error))?;
+    let rights = registration.rights(&name).map_err(|what| Problem::field("username", what))?;
+    let taken = || Problem::field("username", "is taken").with_status(StatusCode::CONFLICT);
+    if logins.directory.configured.get(name.as_str()).is_some() {
+        return Err(taken());
+    }
+    let password = logins.passwords.hash(password).await.map_err(password_problem)?;
+    let account = Account::new(&password, &rights).to_text();
+    match logins.directory.kept.put(name.clone(), account, true).await? {
+        Stored::Yes => {}
+        Stored::Taken => return Err(taken()),
+        Stored::Full => return Err(Problem::new(StatusCode::INSUFFICIENT_STORAGE, "there are too many accounts")),
+    }
+    tracing::info!(target: "towncrier::audit", user = name.as_str(), remote = ?client::address(&request), "registered");
+    enter(StatusCode::CREATED, &User { name, password, rights }, (tokens, logins), &state)
+}
+
+/// Lets a user in: the cookie, and who they are.
+fn enter(
+    status: StatusCode,
+    user: &User,
+    (tokens, logins): (&Tokens, &Logins),
+    state: &State,
+) -> Result<HttpResponse, Problem> {
     let now = UnixTime::now();
     let claims = logins.times.begin(user.name.clone(), user.rights.clone(), now);
     let expires_at = claims.expires_at.unwrap_or(now);
-    let token = logins
-        .minter
-        .mint(&claims)
-        .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let minted = logins.minter.mint(&claims);
+    let token = minted.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     let mut response = answer::json(&me(Some(&user.name), Some(expires_at), &user.rights));
-    set(&mut response, &cookie(&tokens.cookie, token, expires_at.since(now), logins, &state));
+    *response.status_mut() = status;
+    set(&mut response, &cookie(&tokens.cookie, token, expires_at.since(now), logins, state));
     Ok(response)
+}
+
+pub(crate) fn password_problem(error: PasswordError) -> Problem {
+    match error {
+        PasswordError::Overloaded => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many passwords are being checked")
+        }
+        error => Problem::field("password", error),
+    }
 }
 
 /// `POST /logout`.
@@ -131,13 +173,14 @@ fn me(user: Option<&Name>, expires_at: Option<UnixTime>, rights: &Rights) -> ser
 }
 
 /// A new cookie in place of one that is more than half over, if its user still is one.
-pub(crate) fn renewal(login: &Login, user: &Name, tokens: &Tokens, state: &State) -> Option<String> {
+pub(crate) async fn renewal(login: &Login, user: &Name, tokens: &Tokens, state: &State) -> Option<String> {
     let logins = tokens.logins.as_ref()?;
     let now = UnixTime::now();
     if !logins.times.renewable(login, now) {
         return None;
     }
-    let rights = logins.users.get(user.as_str())?.rights.clone();
+    // While nobody can say what they may do by now, the old one does.
+    let rights = logins.directory.find(user).await.ok()??.rights;
     let claims = logins.times.renew(login, user.clone(), rights, now);
     let lifetime = claims.expires_at?.since(now);
     let token = logins.minter.mint(&claims).ok()?;
@@ -173,6 +216,20 @@ fn set(response: &mut HttpResponse, cookie: &str) {
     if let Ok(value) = header::HeaderValue::from_str(cookie) {
         response.headers_mut().append(header::SET_COOKIE, value);
     }
+}
+
+/// The name and password of a request, which must be of one of the hub's own pages if it is of one at all.
+async fn read_credentials(request: &HttpRequest, payload: Payload, state: &State) -> Result<(Name, Secret), Problem> {
+    if request.headers().contains_key(header::ORIGIN) {
+        require_own_origin(request.headers(), request.uri(), state)?;
+    }
+    let form = match media_type(request).as_str() {
+        "application/json" => false,
+        "application/x-www-form-urlencoded" => true,
+        _ => return Err(wrong_type("application/json or application/x-www-form-urlencoded")),
+    };
+    let body = read_body(request, payload, state).await?;
+    credentials(body.as_str(), form)
 }
 
 /// The name and password of a body.

@@ -5,7 +5,7 @@ use actix_web::{
     dev::ServiceResponse,
     guard::fn_guard,
     http::{StatusCode, header},
-    web::{self, ServiceConfig, delete, get, head, post},
+    web::{self, ServiceConfig, delete, get, head, post, put},
 };
 
 use crate::{Role, access, admin, assets, login, poll, probes, problem::Problem, publish, state::State, subscribe};
@@ -38,6 +38,7 @@ fn identified(path: &str, allow: &'static str) -> Resource {
 fn probes_and_pages(config: &mut ServiceConfig) {
     let page = resource("/login", "GET, HEAD, POST").route(get().to(assets::login)).route(head().to(assets::login));
     add(config, page.route(post().to(login::login)));
+    add(config, resource("/register", "POST").route(post().to(login::register)));
     add(config, resource("/logout", "POST").route(post().to(login::logout)));
     add(config, identified("/me", "GET").route(get().to(login::whoami)));
     add(config, resource("/", "GET, HEAD").route(get().to(assets::page)).route(head().to(assets::page)));
@@ -69,6 +70,9 @@ fn administration(config: &mut ServiceConfig) {
     add(config, v1("/sessions/{id}/events", "POST").route(post().to(admin::direct::to_session)));
     let session = v1("/sessions/{id}", "GET, DELETE").route(get().to(admin::sessions::show));
     add(config, session.route(delete().to(admin::sessions::disconnect)));
+    add(config, v1("/accounts", "GET").route(get().to(admin::accounts::list)));
+    let account = v1("/accounts/{name}", "PUT, DELETE").route(put().to(admin::accounts::put));
+    add(config, account.route(delete().to(admin::accounts::remove)));
     add(config, v1("/users", "GET").route(get().to(admin::sessions::users)));
     add(config, v1("/users/{id}/events", "POST").route(post().to(admin::direct::to_user)));
     add(config, v1("/users/{id}/sessions", "DELETE").route(delete().to(admin::sessions::disconnect_user)));
@@ -90,9 +94,10 @@ pub(crate) fn count<B>(response: &ServiceResponse<B>) {
 }
 
 fn route(request: &HttpRequest) -> &'static str {
-    const KNOWN: [&str; 26] = [
+    const KNOWN: [&str; 29] = [
         "/",
         "/login",
+        "/register",
         "/logout",
         "/me",
         "/assets/{name}",
@@ -114,6 +119,8 @@ fn route(request: &HttpRequest) -> &'static str {
         "/admin/v1/sessions",
         "/admin/v1/sessions/{id}/events",
         "/admin/v1/sessions/{id}",
+        "/admin/v1/accounts",
+        "/admin/v1/accounts/{name}",
         "/admin/v1/users",
         "/admin/v1/users/{id}/events",
         "/admin/v1/users/{id}/sessions",

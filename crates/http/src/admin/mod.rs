@@ -1,5 +1,6 @@
 //! `/admin/v1`, but for publishing.
 
+pub(crate) mod accounts;
 pub(crate) mod direct;
 pub(crate) mod sessions;
 pub(crate) mod stats;

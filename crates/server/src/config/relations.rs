@@ -108,6 +108,12 @@ fn check_keys(merged: &Merged, problems: &mut Vec<Problem>) {
     if SECRETS.iter().all(is_set) {
         problems.push(Problem::new(SECRETS[1], "", format!("is set beside {}: only one can be", SECRETS[0])));
     }
+    if let Some((Setting::Flag(true), origin)) = merged.good("auth.register")
+        && (!tokens || !SECRETS.iter().any(is_set))
+    {
+        let text = "needs auth.mode = \"jwt\" and auth.hs256_secret, with which logins are signed";
+        problems.push(Problem::new("auth.register", origin, text));
+    }
     if let Some((origin, users)) = &merged.users
         && !users.is_empty()
         && (!tokens || !SECRETS.iter().any(is_set))

@@ -299,6 +299,12 @@ settings! {
         "login_lifetime" login_lifetime: Duration = "1h", Kind::Time(s(MINUTE), s(365 * DAY));
         /// After so long the password is asked for again.
         "login_max_lifetime" login_max_lifetime: Duration = "12h", Kind::Time(s(MINUTE), s(365 * DAY));
+        /// Whether anybody may register, at POST /register. Accounts are kept in Redis; without one, only until the hub stops.
+        "register" register: bool = "false", Kind::Flag;
+        /// What those who have registered may subscribe to; {user} is their name.
+        "registered_subscribe" registered_subscribe: Vec<String> = "", Kind::List(Item::Text, 100);
+        /// What they may publish to.
+        "registered_publish" registered_publish: Vec<String> = "", Kind::List(Item::Text, 100);
         /// How often one may try to log in to an account in a minute; four times as often from an address.
         "login_attempts" login_attempts: u32 = "5", Kind::Count(1, 10_000);
     }

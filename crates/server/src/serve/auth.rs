@@ -6,14 +6,16 @@ use towncrier_auth::{
     Demands, JwksOptions, JwksSource, Key, LoginTimes, Minter, PasswordOptions, Passwords, Sealer, SealingKey, Secret,
     Users, Verifier,
 };
-use towncrier_http::{Attempts, Auth, Logins, Public, SameSite, Sealing, Tokens};
+use towncrier_backplane::Accounts;
+use towncrier_http::{Attempts, Auth, Directory, Logins, Public, Registration, SameSite, Sealing, Tokens};
+use towncrier_wire::Name;
 
 use crate::config::{self, AuthMode, Config, CookieSecure, Subscribing};
 
 /// Largest file of keys or secrets, in bytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-pub(super) fn auth(config: &Config) -> Result<Auth, Box<dyn Error>> {
+pub(super) fn auth(config: &Config, accounts: Arc<dyn Accounts>) -> Result<Auth, Box<dyn Error>> {
     let auth = &config.auth;
     if auth.mode == AuthMode::Open {
         return Ok(Auth::Open);
@@ -56,16 +58,26 @@ pub(super) fn auth(config: &Config) -> Result<Auth, Box<dyn Error>> {
             namespaces: namespaces.filter_map(|own| Some((own.prefix.clone(), is_public(own.subscribe?)))).collect(),
         },
         public_metrics: is_public(auth.metrics),
-        logins: secret.filter(|_| !config.users.is_empty()).map(|secret| logins(config, &secret)).transpose()?,
+        logins: secret.map(|secret| logins(config, &secret, accounts)).transpose()?,
     })))
 }
 
-fn logins(config: &Config, secret: &Secret) -> Result<Logins, Box<dyn Error>> {
+fn logins(config: &Config, secret: &Secret, kept: Arc<dyn Accounts>) -> Result<Logins, Box<dyn Error>> {
     let auth = &config.auth;
+    let registration = auth.register.then(|| Registration {
+        subscribe: auth.registered_subscribe.clone(),
+        publish: auth.registered_publish.clone(),
+    });
+    if let Some(registration) = &registration {
+        let somebody = Name::new("somebody")?;
+        registration
+            .rights(&somebody)
+            .map_err(|what| format!("auth.registered_subscribe, auth.registered_publish: {what}"))?;
+    }
     let users = config.users.iter().map(|user| user.0.clone()).collect();
     Ok(Logins {
         minter: Minter::hs256(secret, None)?,
-        users: Users::new(users)?,
+        directory: Directory { configured: Users::new(users)?, kept, registration },
         times: LoginTimes::new(auth.login_lifetime, auth.login_max_lifetime.max(auth.login_lifetime))?,
         passwords: Passwords::new(PasswordOptions::default()),
         attempts: Attempts::new(NonZeroU32::new(auth.login_attempts).unwrap_or(NonZeroU32::MIN))?,

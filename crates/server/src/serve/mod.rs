@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use towncrier_actors::Hub;
-use towncrier_backplane::{Embedded, Ends};
+use towncrier_backplane::{Accounts, AccountsInMemory, Embedded, Ends};
 use towncrier_http::Role;
 use towncrier_telemetry::{Metrics, logging};
 
@@ -42,9 +42,10 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     // Before anything listens, so that a signal can never kill a hub that has clients.
     let mut signals = Signals::new()?;
     let metrics = Arc::new(Metrics::new(VERSION));
-    let hub = Hub::start(options::actors(config, VERSION), join(config).await?, metrics);
-    let server =
-        towncrier_http::bind(options::http(config, auth::auth(config)?, auth::sealing(config)?, VERSION), &hub)?;
+    let (ends, accounts) = join(config).await?;
+    let auth = auth::auth(config, accounts)?;
+    let hub = Hub::start(options::actors(config, VERSION), ends, metrics);
+    let server = towncrier_http::bind(options::http(config, auth, auth::sealing(config)?, VERSION), &hub)?;
     surroundings::tell_limits(config.http.max_connections);
     tracing::info!(node = hub.options().node, version = VERSION, "ready");
     for (listener, address) in server.addresses() {
@@ -91,19 +92,20 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// This node's ends of the hub that the configuration wants.
-async fn join(config: &Config) -> Result<Ends, Box<dyn Error>> {
+/// This node's ends of the hub that the configuration wants, and where accounts are kept.
+async fn join(config: &Config) -> Result<(Ends, Arc<dyn Accounts>), Box<dyn Error>> {
     Ok(match config.backplane.kind {
         BackplaneKind::Embedded => {
             let clock = Arc::new(options::wall_clock_ms);
             let (backplane, signals) = Embedded::new(options::store(config), options::SIGNAL_BYTES_MAX, clock);
-            Ends::alone(Arc::new(backplane), signals)
+            (Ends::alone(Arc::new(backplane), signals), Arc::new(AccountsInMemory::default()) as Arc<dyn Accounts>)
         }
         BackplaneKind::Redis => {
             tracing::info!(url = %config.redis.url, prefix = config.redis.prefix, "joining the hub in Redis");
             let (backplane, signals) = towncrier_backplane_redis::connect(options::redis(config)).await?;
             let (peers, messages) = backplane.peers();
-            Ends { backplane: Arc::new(backplane), signals, peers: Arc::new(peers), messages }
+            let accounts = Arc::new(backplane.accounts());
+            (Ends { backplane: Arc::new(backplane), signals, peers: Arc::new(peers), messages }, accounts)
         }
     })
 }

@@ -446,3 +446,93 @@ fn a_path_in_disguise_opens_nothing() {
     let open = Hub::start();
     assert_eq!(open.get("/%61dmin/v1/stats").status(), 200, "an open hub asks nobody, however it is written");
 }
+
+/// A node on which users may register, with a Redis that others share.
+fn with_registration(redis: &towncrier_e2e::Redis) -> Hub {
+    hub()
+        .set("backplane.kind", "redis")
+        .set("backplane.redis.url", &redis.url())
+        .set("auth.register", "true")
+        .set("auth.registered_subscribe", "users/{user}/**,news")
+        .set("auth.registered_publish", "users/{user}/out")
+        .set("auth.login_attempts", "100")
+        .start()
+}
+
+#[test]
+fn who_registers_on_one_node_is_known_on_all() {
+    let redis = towncrier_e2e::Redis::start();
+    let nodes = [with_registration(&redis), with_registration(&redis)];
+    let json_type = ("Content-Type", "application/json");
+    let register = |node: &Hub, user: &str, password: &str| {
+        let body = json!({"username": user, "password": password}).to_string();
+        node.request("POST", "/register", &[json_type], body.as_bytes())
+    };
+    let made = register(&nodes[0], "anna", "correct horse");
+    assert_eq!(made.status(), 201, "{}", made.text());
+    let cookie =
+        made.head.header("set-cookie").and_then(|cookie| cookie.split(';').next()).expect("a cookie").to_owned();
+    let _session = nodes[1].subscription(&["users/anna/**", "news"]).header("Cookie", &cookie).open();
+    nodes[1].request("GET", "/poll?topic=users/bert/inbox", &[("Cookie", &cookie)], b"").problem(403);
+
+    let body = br#"{"username":"anna","password":"correct horse"}"#;
+    let me = nodes[1].request("POST", "/login", &[json_type], body).ok();
+    assert_eq!((&me["user"], &me["publish"]), (&json!("anna"), &json!(["users/anna/out"])));
+    assert_eq!(register(&nodes[1], "anna", "another one").problem(409)["field"], "username");
+    for (user, password, field) in
+        [("a/b", "correct horse", "username"), ("**", "correct horse", "username"), ("bert", "short", "password")]
+    {
+        assert_eq!(register(&nodes[0], user, password).problem(400)["field"], field, "{user}");
+    }
+    assert_eq!(
+        hub().start().request("POST", "/register", &[json_type], b"{}").status(),
+        404,
+        "unless it is switched on"
+    );
+    assert!(!nodes[0].log().contains("correct horse") && !nodes[0].log().contains("argon2"));
+}
+
+#[test]
+fn administrators_keep_accounts() {
+    let redis = towncrier_e2e::Redis::start();
+    let nodes = [with_registration(&redis), with_registration(&redis)];
+    let admin = bearer(&token("--admin read --admin write"));
+    let headers = [("Authorization", admin.as_str()), ("Content-Type", "application/json")];
+    let put = |name: &str, body: Value| {
+        nodes[0].request("PUT", &format!("/admin/v1/accounts/{name}"), &headers, body.to_string().as_bytes())
+    };
+    let login = |node: &Hub, password: &str| {
+        let body = json!({"username": "bert", "password": password}).to_string();
+        node.request("POST", "/login", &[("Content-Type", "application/json")], body.as_bytes())
+    };
+    assert_eq!(put("bert", json!({"subscribe": ["a"]})).problem(400)["field"], "password");
+    let made = put("bert", json!({"password": "first password", "subscribe": ["a", "b/*"], "admin": ["read"]}));
+    assert_eq!(made.status(), 201);
+    assert_eq!(made.json(), json!({"name": "bert", "subscribe": ["a", "b/*"], "publish": [], "admin": ["read"]}));
+    assert_eq!(login(&nodes[1], "first password").ok()["subscribe"], json!(["a", "b/*"]));
+    // What is not given stays as it was.
+    assert_eq!(put("bert", json!({"publish": ["c"]})).ok()["subscribe"], json!(["a", "b/*"]));
+    put("bert", json!({"password": "second password"})).ok();
+    assert_eq!(login(&nodes[1], "first password").status(), 401);
+    assert_eq!(login(&nodes[1], "second password").ok()["publish"], json!(["c"]));
+
+    assert_eq!(put("carl", json!({"password": "some password"})).status(), 201);
+    let list = |query: &str| nodes[1].request("GET", &format!("/admin/v1/accounts{query}"), &headers, b"").ok();
+    let names = |page: &Value| {
+        page["accounts"].as_array().expect("a list").iter().map(|one| one["name"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&list("")), ["bert", "carl"]);
+    let page = list("?limit=1");
+    assert_eq!((names(&page), &page["next"]), (vec![json!("bert")], &json!("bert")));
+    assert_eq!(names(&list("?after=bert")), ["carl"]);
+    assert!(!list("").to_string().contains("argon2"));
+
+    assert_eq!(put("bert", json!({"subscribe": ["a", "*b"]})).problem(400)["field"], "subscribe[1]");
+    assert_eq!(put("bert", json!({"admin": ["all"]})).problem(400)["field"], "admin[0]");
+    assert_eq!(nodes[0].request("DELETE", "/admin/v1/accounts/bert", &headers, b"").ok(), json!({"deleted": 1}));
+    nodes[0].request("DELETE", "/admin/v1/accounts/bert", &headers, b"").problem(404);
+    assert_eq!(login(&nodes[1], "second password").status(), 401);
+    let reader = bearer(&token("--admin read"));
+    let reader = [("Authorization", reader.as_str()), ("Content-Type", "application/json")];
+    nodes[0].request("PUT", "/admin/v1/accounts/x", &reader, br#"{"password":"some password"}"#).problem(403);
+}
