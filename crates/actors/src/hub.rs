@@ -22,7 +22,7 @@ use crate::{
     Bridge, Cluster, History, Options, Registry, Rooms, Session, SessionSpec, SessionStream,
     fatal::{Fatal, Vital},
     local::{Format, Local},
-    messages::{EndSessions, Publish},
+    messages::{EndAll, EndSessions, Publish},
 };
 
 /// Why a publish was not stored.
@@ -243,8 +243,13 @@ impl Hub {
         self.inner.fatal.is_stopping()
     }
 
-    /// Ends every stream, each with a `close` and a reconnection time of its own.
+    /// Ends every stream, each with what was published before, a `close` and a reconnection time of its own.
     pub fn end_sessions(&self) {
+        self.inner.bridge.do_send(EndAll(CloseReason::Shutdown));
+    }
+
+    /// The same without regard to what was published: for a hub that has lost one of its actors.
+    pub fn end_sessions_now(&self) {
         for rooms in self.workers().iter() {
             rooms.do_send(EndSessions { sessions: None, reason: CloseReason::Shutdown });
         }

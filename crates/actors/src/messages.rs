@@ -98,6 +98,11 @@ message!(AskTopic => Result<Option<TopicInfo>, BackplaneError>);
 pub struct AskTotals;
 message!(AskTotals => Result<Totals, BackplaneError>);
 
+/// End all sessions, each after what the backplane has told of until now.
+#[derive(Debug)]
+pub struct EndAll(pub(crate) CloseReason);
+message!(EndAll);
+
 /// Nothing is published any more: let go of the backplane.
 #[derive(Debug)]
 pub struct Close;
@@ -151,6 +156,8 @@ pub enum Delivery {
     Heads(Heads),
     /// Events were not delivered to it: its sessions must resume from history.
     Resync(Heads),
+    /// Its sessions end.
+    End(CloseReason),
 }
 
 /// Deliveries in their order.

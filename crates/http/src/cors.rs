@@ -146,6 +146,8 @@ fn refused(error: &Error) -> Option<Problem> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -161,6 +163,17 @@ mod tests {
             ("capacitor://localhost", "capacitor://localhost"),
         ] {
             assert_eq!(text.parse::<Origin>().map(|origin| origin.to_string()), Ok(kept.to_owned()), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_kept_is_kept_as_it_is(text in "[a-zA-Z]{1,9}://[a-zA-Z0-9.:_\\[\\]/-]{1,20}(:[0-9]{1,5})?|.{0,40}") {
+            if let Ok(origin) = text.parse::<Origin>() {
+                let kept = origin.to_string();
+                prop_assert!(kept.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',' && byte != b'*'), "{kept}");
+                prop_assert_eq!(kept.parse(), Ok(origin));
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod body;
 mod dev_cluster;
+mod front;
 mod http;
 mod hub;
 mod judge;
@@ -21,6 +22,7 @@ mod tls;
 mod wait;
 
 pub use dev_cluster::{DevCluster, DevClusterBuilder, Process, gone, run_with_path};
+pub use front::Front;
 pub use http::{Connection, Head, Response};
 pub use hub::{Builder, Hub};
 pub use judge::{Judge, Page, Row, judge};

@@ -100,6 +100,9 @@ impl Rooms {
                     self.answer_again();
                 }
                 Delivery::Heads(heads) => self.local.rooms.borrow_mut().advance(&heads),
+                Delivery::End(reason) => {
+                    self.local.sessions.borrow().iter().for_each(|(_, shared)| tell(shared, End(reason)));
+                }
                 Delivery::Resync(heads) => {
                     self.resync();
                     self.local.rooms.borrow_mut().advance(&heads);

@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 
 use actix_web::http::header::HeaderValue;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -178,5 +179,49 @@ fn networks_are_read_and_shown() {
     }
     for text in ["0.0.0.0/0", "::/0", "10.0.0.0/0"] {
         assert_eq!(text.parse::<Network>(), Err(NetworkError::Everybody), "{text}");
+    }
+}
+
+/// What a client may send: anything that is a header's value, and what looks like a list of proxies most of all.
+fn sent() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        Just(b", ".to_vec()),
+        Just(b"\"".to_vec()),
+        Just(b"\\".to_vec()),
+        Just(b"for=".to_vec()),
+        Just(b";".to_vec()),
+        Just(b"10.0.0.7".to_vec()),
+        Just(b"1.1.1.1".to_vec()),
+        Just(b"[fd00::1]:80".to_vec()),
+        prop::collection::vec(prop_oneof![Just(b'\t'), 0x20..0x7f_u8, 0x80..=0xff_u8], 0..6),
+    ];
+    prop::collection::vec(piece, 0..20).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_that_a_client_sends_hides_what_a_proxy_appends(
+        sent in prop::collection::vec(sent(), 1..4),
+        same_line in any::<bool>(),
+        hops in 0..3_usize,
+    ) {
+        for (header, client, hop) in [
+            (ForwardedBy::XForwardedFor, "198.51.100.7", "10.0.0.2"),
+            (ForwardedBy::Forwarded, "for=\"198.51.100.7:80\";proto=https", "for=10.0.0.2"),
+        ] {
+            let appended = [client].into_iter().chain([hop; 3].into_iter().take(hops)).collect::<Vec<_>>().join(", ");
+            let mut lines = sent.clone();
+            if same_line {
+                let last = lines.last_mut().expect("a line");
+                last.extend_from_slice(b", ");
+                last.extend_from_slice(appended.as_bytes());
+            } else {
+                lines.push(appended.into_bytes());
+            }
+            let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
+            check(header, PEER, &lines, "198.51.100.7");
+        }
     }
 }

@@ -61,7 +61,7 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     tokio::select! {
         name = signals.next() => tracing::info!(signal = name, "stopping"),
         actor = hub.failed() => {
-            hub.end_sessions();
+            hub.end_sessions_now();
             // What is left of the hub gets a moment to end its streams; clients resume elsewhere.
             sleep(Duration::from_millis(200)).await;
             return Err(format!("the {actor} actor ended, so the hub cannot go on").into());

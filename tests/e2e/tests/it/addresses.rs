@@ -1,6 +1,6 @@
 //! Who a client is: the peer, or whoever a trusted proxy says, and nobody else.
 
-use towncrier_e2e::{Hub, SOON, Subscriber, eventually};
+use towncrier_e2e::{Front, Hub, SOON, Subscribe, Subscriber, eventually};
 
 /// The address under which administrators see a session.
 #[track_caller]
@@ -76,6 +76,26 @@ fn a_proxy_that_names_nobody_is_the_client_itself_and_is_counted() {
         assert_eq!(remote(&hub, &session), "127.0.0.1", "{value:.40}");
     }
     assert_eq!(hub.metric("towncrier_forwarded_malformed_total"), garbage.len() as f64);
+}
+
+#[test]
+fn nginx_names_its_clients_whatever_they_say() {
+    for (trusted, expect) in [(Front::ADDRESS, "127.0.0.1"), ("", Front::ADDRESS)] {
+        let hub = Hub::with("http.trusted_proxies", trusted).start();
+        let front = Front::before(hub.addr());
+        for spoofed in ["198.51.100.1", "198.51.100.1, 127.0.0.9", "127.0.0.9", "unknown", "\""] {
+            let forwarded = format!("for=\"{spoofed}\"");
+            let mut session = Subscribe::to(front.addr())
+                .topic(spoofed)
+                .header("X-Forwarded-For", spoofed)
+                .header("Forwarded", &forwarded)
+                .header("X-Real-IP", "198.51.100.1")
+                .open();
+            assert_eq!(remote(&hub, &session), expect, "{spoofed}");
+            hub.publish(spoofed, "x");
+            assert_eq!(session.event().data, "x", "the stream comes through");
+        }
+    }
 }
 
 #[test]

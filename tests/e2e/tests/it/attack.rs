@@ -37,7 +37,8 @@ const ATTACKER_KIB_MAX: u64 = 40;
 /// What all of them together may cost beside that: a shared outbox, and what it leaves behind.
 const ATTACK_KIB_MAX: u64 = 48 * 1024;
 
-const TURN: Duration = Duration::from_millis(50);
+/// How often each attacker does its little: often enough to keep its place, seldom enough to leave the machine to the hub.
+const TURN: Duration = Duration::from_millis(200);
 
 /// One kind of attackers, on a thread of its own.
 struct Attack {

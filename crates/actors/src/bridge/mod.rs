@@ -3,6 +3,8 @@
 //! It tells the backplane what this node follows, feeds everything that comes back to history first, and then hands each
 //! worker what it wants of it, in one message. The order in which the backplane tells things is kept all the way.
 
+mod asks;
+
 use std::{
     collections::{HashMap, VecDeque},
     pin::Pin,
@@ -14,20 +16,17 @@ use std::{
     time::Duration,
 };
 
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, ResponseFuture, StreamHandler, WrapFuture};
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, StreamHandler, WrapFuture};
 use futures_util::Stream;
-use towncrier_backplane::{Answer, Backplane, BackplaneError, Published, Signal, Signals};
-use towncrier_core::{SelectorIndex, store::TopicInfo, store::Totals};
+use towncrier_backplane::{Answer, Backplane, Signal, Signals};
+use towncrier_core::SelectorIndex;
 use towncrier_telemetry::{DropReason, Metrics};
-use towncrier_wire::{Event, Heads, Selector, limits::WORKERS_MAX};
+use towncrier_wire::{CloseReason, Event, Heads, Selector, limits::WORKERS_MAX};
 
 use crate::{
     History, Options, Rooms,
     fatal::Vital,
-    messages::{
-        AskTopic, AskTotals, Clear, Close, Deliver, Delivery, Feed, Follow, Forget, Join, Leave, ListTopics, Publish,
-        Reset, Unfollow, WorkerUp,
-    },
+    messages::{Deliver, Delivery, EndAll, Feed, Follow, Join, Leave, Reset, Unfollow, WorkerUp},
 };
 
 /// Most signals that are taken in one turn.
@@ -35,6 +34,9 @@ const SIGNALS_PER_TURN: usize = 256;
 
 /// How often sessions on quiet topics are told how far they are, and gauges are set.
 const ANNOUNCE: Duration = Duration::from_secs(1);
+
+/// How long the backplane may take to say how far it is before sessions end without that.
+const END_WITHIN: Duration = Duration::from_millis(500);
 
 /// How long until a join that failed is tried again: at first, and at most.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
@@ -82,6 +84,8 @@ pub struct Bridge {
     operations: VecDeque<Operation>,
     operating: bool,
     announcing: bool,
+    /// Why all sessions are to end, as soon as the backplane has said how far it is.
+    ending: Option<CloseReason>,
     options: Arc<Options>,
     metrics: Arc<Metrics>,
     _vital: Vital,
@@ -118,6 +122,7 @@ impl Bridge {
             operations: VecDeque::new(),
             operating: false,
             announcing: false,
+            ending: None,
             options,
             metrics,
             _vital: vital,
@@ -218,6 +223,9 @@ impl Bridge {
 
     fn heads(&mut self, heads: Heads, out: &mut [Vec<Delivery>]) {
         self.advance(&heads);
+        if let Some(reason) = self.ending.take() {
+            out.iter_mut().for_each(|out| out.push(Delivery::End(reason)));
+        }
         for (worker, out) in self.workers.iter().zip(out) {
             if worker.behind.is_none() {
                 out.push(Delivery::Heads(heads));
@@ -372,64 +380,23 @@ impl Handler<Leave> for Bridge {
     }
 }
 
-impl Handler<Publish> for Bridge {
-    type Result = ResponseFuture<Vec<Result<Published, BackplaneError>>>;
+/// An event that was stored before this is told before the heads that are asked for here, so its subscribers get it before
+/// their streams end.
+impl Handler<EndAll> for Bridge {
+    type Result = ();
 
-    fn handle(&mut self, Publish { events, waiting }: Publish, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, EndAll(reason): EndAll, ctx: &mut Self::Context) {
+        self.ending = Some(reason);
         let backplane = self.backplane.clone();
-        Box::pin(async move {
-            let answers = backplane.publish(events).await;
-            drop(waiting);
-            answers
-        })
-    }
-}
-
-impl Handler<Close> for Bridge {
-    type Result = ResponseFuture<()>;
-
-    fn handle(&mut self, _: Close, _: &mut Self::Context) -> Self::Result {
-        let backplane = self.backplane.clone();
-        Box::pin(async move { backplane.close().await })
-    }
-}
-
-impl Handler<Clear> for Bridge {
-    type Result = ResponseFuture<Result<usize, BackplaneError>>;
-
-    fn handle(&mut self, Clear(topic): Clear, _: &mut Self::Context) -> Self::Result {
-        let (backplane, history) = (self.backplane.clone(), self.history.clone());
-        Box::pin(async move {
-            let cleared = backplane.clear(topic.clone()).await?;
-            history.do_send(Forget(topic));
-            Ok(cleared)
-        })
-    }
-}
-
-impl Handler<ListTopics> for Bridge {
-    type Result = ResponseFuture<Result<Vec<TopicInfo>, BackplaneError>>;
-
-    fn handle(&mut self, ListTopics { prefix, after, limit }: ListTopics, _: &mut Self::Context) -> Self::Result {
-        let backplane = self.backplane.clone();
-        Box::pin(async move { backplane.topics(prefix, after, limit).await })
-    }
-}
-
-impl Handler<AskTopic> for Bridge {
-    type Result = ResponseFuture<Result<Option<TopicInfo>, BackplaneError>>;
-
-    fn handle(&mut self, AskTopic(topic): AskTopic, _: &mut Self::Context) -> Self::Result {
-        let backplane = self.backplane.clone();
-        Box::pin(async move { backplane.topic(topic).await })
-    }
-}
-
-impl Handler<AskTotals> for Bridge {
-    type Result = ResponseFuture<Result<Totals, BackplaneError>>;
-
-    fn handle(&mut self, _: AskTotals, _: &mut Self::Context) -> Self::Result {
-        let backplane = self.backplane.clone();
-        Box::pin(async move { backplane.totals().await })
+        let asked = async move { backplane.announce().await };
+        ctx.spawn(asked.into_actor(self).map(|_, _, _| ()));
+        // Whether the backplane answers or not.
+        ctx.run_later(END_WITHIN, |bridge, _| {
+            if let Some(reason) = bridge.ending.take() {
+                for worker in &bridge.workers {
+                    worker.rooms.do_send(Deliver(vec![Delivery::End(reason)]));
+                }
+            }
+        });
     }
 }
