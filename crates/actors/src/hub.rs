@@ -6,13 +6,13 @@ use std::{
     rc::Rc,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
 use actix::{Actor, Addr, Arbiter};
 use slab::Slab;
-use tokio::time::timeout;
+use tokio::{sync::Notify, time::timeout};
 use towncrier_backplane::{BackplaneError, Ends, NodeId, Published};
 use towncrier_core::{Cache, Rooms as RoomsCore, cache};
 use towncrier_telemetry::{Actor as ActorLabel, Metrics};
@@ -55,6 +55,8 @@ struct Inner {
     fatal: Arc<Fatal>,
     workers: Mutex<Vec<Addr<Rooms>>>,
     in_flight: Arc<InFlight>,
+    pausing: AtomicBool,
+    drain: Notify,
     arbiters: Vec<Arbiter>,
 }
 
@@ -132,6 +134,8 @@ impl Hub {
             fatal,
             workers: Mutex::new(Vec::new()),
             in_flight,
+            pausing: AtomicBool::new(false),
+            drain: Notify::new(),
             arbiters: vec![bridge_thread, history_thread, registry_thread],
         };
         Self { inner: Arc::new(inner) }
@@ -151,6 +155,7 @@ impl Hub {
             sessions: RefCell::new(Slab::new()),
             tick: Default::default(),
             generation: Default::default(),
+            retry_spread: Default::default(),
             sent: Default::default(),
             reported: Default::default(),
         });
@@ -230,6 +235,27 @@ impl Hub {
     /// Resolves with the name of the first actor that ended while it should not: the process must end.
     pub async fn failed(&self) -> &'static str {
         self.inner.fatal.failed().await
+    }
+
+    /// From now on the hub is not ready, so that balancers send clients elsewhere; whoever comes is still let in.
+    pub fn begin_pause(&self) {
+        self.inner.pausing.store(true, Ordering::Release);
+    }
+
+    /// Whether the hub wants to be sent clients.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.inner.pausing.load(Ordering::Acquire) || self.is_draining()
+    }
+
+    /// Asks for the end of the process, in good order.
+    pub fn request_drain(&self) {
+        self.inner.drain.notify_one();
+    }
+
+    /// Resolves once somebody has asked for that.
+    pub async fn drain_requested(&self) {
+        self.inner.drain.notified().await;
     }
 
     /// From now on no session should be started.

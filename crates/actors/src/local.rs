@@ -30,6 +30,8 @@ pub(crate) struct Local {
     /// Ticks of the worker's wheel since it began.
     pub(crate) tick: Cell<u64>,
     pub(crate) generation: Cell<u32>,
+    /// How much longer clients that are sent away wait, at most, beyond the usual.
+    pub(crate) retry_spread: Cell<Duration>,
     pub(crate) sent: Sent,
     pub(crate) reported: Reported,
 }

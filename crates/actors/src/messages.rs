@@ -156,8 +156,8 @@ pub enum Delivery {
     Heads(Heads),
     /// Events were not delivered to it: its sessions must resume from history.
     Resync(Heads),
-    /// Its sessions end.
-    End(CloseReason),
+    /// Its sessions end, and so do those of so many workers in all.
+    End(CloseReason, usize),
 }
 
 /// Deliveries in their order.

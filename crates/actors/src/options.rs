@@ -21,6 +21,10 @@ pub struct Options {
     pub retry: Duration,
     /// After about so long a stream is ended, so that clients spread anew over the nodes; zero for never.
     pub max_lifetime: Duration,
+    /// How many streams a second end when the node stops, so that other nodes can bear it.
+    pub ends_per_second: u32,
+    /// But all of them within this time.
+    pub end_window: Duration,
     /// Most direct events that wait in one session's queue.
     pub direct_events_max: usize,
     /// How slow sessions are treated.

@@ -199,7 +199,8 @@ impl Session {
                 out.push(bytes);
             }
         }
-        out.push(reason.frame(self.local.options.draw_retry_ms()));
+        let spread_ms = u64::try_from(self.local.retry_spread.get().as_millis()).unwrap_or(u64::MAX / 2);
+        out.push(reason.frame(self.local.options.draw_retry_ms().saturating_add(fastrand::u64(0..=spread_ms))));
         out.ended = true;
         ctx.stop();
     }

@@ -25,7 +25,7 @@ pub(crate) async fn health() -> HttpResponse {
 /// The hub can serve: its backplane answers, and it is not stopping.
 pub(crate) async fn ready(state: Data<State>) -> Result<HttpResponse, Problem> {
     let not = |why| Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why));
-    if state.hub().is_draining() {
+    if state.hub().is_leaving() {
         return not("the hub is stopping");
     }
     match timeout(READY_TIMEOUT, state.hub().bridge().send(AskTotals)).await {

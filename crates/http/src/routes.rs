@@ -60,6 +60,7 @@ fn administration(config: &mut ServiceConfig) {
     let v1 = |path: &str, allow| resource(&format!("/admin/v1{path}"), allow).guard(fn_guard(access::is_administrator));
     add(config, v1("/broadcast", "POST").route(post().to(admin::direct::to_all)));
     add(config, v1("/stats", "GET").route(get().to(admin::stats::stats)));
+    add(config, v1("/drain", "POST").route(post().to(admin::stats::drain)));
     add(config, v1("/nodes", "GET").route(get().to(admin::stats::nodes)));
     add(config, v1("/topics", "GET").route(get().to(admin::topics::list)));
     let history = v1("/topics/{topic:.*}/history", "GET, DELETE").route(get().to(admin::topics::history));
@@ -94,7 +95,7 @@ pub(crate) fn count<B>(response: &ServiceResponse<B>) {
 }
 
 fn route(request: &HttpRequest) -> &'static str {
-    const KNOWN: [&str; 29] = [
+    const KNOWN: [&str; 30] = [
         "/",
         "/login",
         "/register",
@@ -111,6 +112,7 @@ fn route(request: &HttpRequest) -> &'static str {
         "/admin/v1/publish/batch",
         "/admin/v1/broadcast",
         "/admin/v1/stats",
+        "/admin/v1/drain",
         "/admin/v1/nodes",
         "/admin/v1/topics",
         "/admin/v1/topics/{topic:.*}/history",

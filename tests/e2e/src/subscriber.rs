@@ -132,7 +132,7 @@ impl Subscribe {
 pub struct Subscriber {
     /// The head of the answer.
     pub head: Head,
-    /// The `retry:` of the first block.
+    /// The last `retry:` seen.
     pub retry: Duration,
     /// The session's id.
     pub session: String,
@@ -247,6 +247,9 @@ impl Subscriber {
         };
         if let Item::Event { event: Event { id: Some(id), .. }, .. } | Item::Heartbeat(Some(id)) = &item {
             id.clone_into(&mut self.cursor);
+        }
+        if let Item::Event { retry: Some(retry), .. } = &item {
+            self.retry = *retry;
         }
         self.seen.push_back(item.clone());
         if self.seen.len() > REMEMBERED {

@@ -224,7 +224,8 @@ impl Bridge {
     fn heads(&mut self, heads: Heads, out: &mut [Vec<Delivery>]) {
         self.advance(&heads);
         if let Some(reason) = self.ending.take() {
-            out.iter_mut().for_each(|out| out.push(Delivery::End(reason)));
+            let workers = self.workers.len();
+            out.iter_mut().for_each(|out| out.push(Delivery::End(reason, workers)));
         }
         for (worker, out) in self.workers.iter().zip(out) {
             if worker.behind.is_none() {
@@ -394,7 +395,7 @@ impl Handler<EndAll> for Bridge {
         ctx.run_later(END_WITHIN, |bridge, _| {
             if let Some(reason) = bridge.ending.take() {
                 for worker in &bridge.workers {
-                    worker.rooms.do_send(Deliver(vec![Delivery::End(reason)]));
+                    worker.rooms.do_send(Deliver(vec![Delivery::End(reason, bridge.workers.len())]));
                 }
             }
         });

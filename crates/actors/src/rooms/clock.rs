@@ -23,6 +23,7 @@ impl Rooms {
             }
         }
 
+        self.end_some();
         let second = Self::ticks(Duration::from_secs(1));
         if now / second > before / second {
             let before_ms = self.now_ms().saturating_sub(self.local.options.linger.as_millis() as u64);

@@ -6,6 +6,7 @@
 //! take and nobody is called slow who was never asked.
 
 mod clock;
+mod drain;
 mod pump;
 
 use std::{
@@ -48,6 +49,7 @@ pub struct Rooms {
     waiting: HashMap<CohortId, Vec<SessionKey>>,
     /// Sessions that joined again and wait for the answer.
     again: Vec<(SessionKey, Again)>,
+    ending: Option<drain::Ending>,
     inbox: VecDeque<Delivery>,
     /// How many events of the first delivery in `inbox` have been applied.
     applied: usize,
@@ -69,6 +71,7 @@ impl Rooms {
             early: Vec::new(),
             waiting: HashMap::new(),
             again: Vec::new(),
+            ending: None,
             inbox: VecDeque::new(),
             applied: 0,
             queued: Arc::new(AtomicUsize::new(0)),

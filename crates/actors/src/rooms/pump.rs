@@ -100,9 +100,7 @@ impl Rooms {
                     self.answer_again();
                 }
                 Delivery::Heads(heads) => self.local.rooms.borrow_mut().advance(&heads),
-                Delivery::End(reason) => {
-                    self.local.sessions.borrow().iter().for_each(|(_, shared)| tell(shared, End(reason)));
-                }
+                Delivery::End(reason, workers) => self.end_all(reason, workers),
                 Delivery::Resync(heads) => {
                     self.resync();
                     self.local.rooms.borrow_mut().advance(&heads);

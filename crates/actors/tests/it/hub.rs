@@ -58,6 +58,8 @@ pub(crate) fn options() -> Options {
         heartbeat: Duration::from_secs(15),
         retry: Duration::from_secs(3),
         max_lifetime: Duration::ZERO,
+        ends_per_second: 1000,
+        end_window: Duration::from_secs(5),
         direct_events_max: 4,
         policies: Policies { fallback, namespaces: Vec::new() },
         worker_bytes_max: 64 << 20,

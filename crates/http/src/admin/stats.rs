@@ -1,6 +1,6 @@
 //! The hub in numbers.
 
-use actix_web::{HttpRequest, HttpResponse, web::Data};
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web::Data};
 use serde_json::json;
 use towncrier_actors::{SinceStart, messages::AskTotals};
 
@@ -24,6 +24,15 @@ pub(crate) async fn stats(request: HttpRequest, state: Data<State>) -> Result<Ht
         "history": { "events": totals.events, "bytes": totals.bytes },
         "since_start": since_start,
     })))
+}
+
+/// Asks this node, and no other, to end in good order.
+pub(crate) async fn drain(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, Problem> {
+    Query::parse(request.query_string())?.allow(&[])?;
+    state.hub().request_drain();
+    let mut answer = answer::json(&json!({ "draining": state.hub().options().node }));
+    *answer.status_mut() = StatusCode::ACCEPTED;
+    Ok(answer)
 }
 
 pub(crate) async fn nodes(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, Problem> {

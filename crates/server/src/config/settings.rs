@@ -332,8 +332,14 @@ settings! {
     }
     /// Stopping.
     "shutdown" shutdown: Shutdown {
-        /// How long streams may take to end after SIGTERM or SIGINT.
-        "timeout" timeout: Duration = "10s", Kind::Time(ms(100), s(10 * MINUTE));
+        /// How long the hub goes on as before after SIGTERM or SIGINT, but says that it is not ready: what balancers take to notice.
+        "pause" pause: Duration = "0s", Kind::Time(ms(0), s(5 * MINUTE));
+        /// How many streams end in a second after that, so that the other nodes can bear those who come back.
+        "ends_per_second" ends_per_second: u32 = "1000", Kind::Count(1, 1_000_000);
+        /// But all of them within this time.
+        "window" window: Duration = "5s", Kind::Time(ms(100), s(10 * MINUTE));
+        /// How long all of it may take after the pause. The window takes at most half of it.
+        "timeout" timeout: Duration = "10s", Kind::Time(ms(100), s(20 * MINUTE));
     }
 }
 

@@ -60,6 +60,7 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     let mut running = actix_rt::spawn(server.run());
     tokio::select! {
         name = signals.next() => tracing::info!(signal = name, "stopping"),
+        () = hub.drain_requested() => tracing::info!("stopping, as an administrator asked"),
         actor = hub.failed() => {
             hub.end_sessions_now();
             // What is left of the hub gets a moment to end its streams; clients resume elsewhere.
@@ -72,12 +73,14 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
         }
     }
 
+    hub.begin_pause();
     let stop = async {
+        sleep(config.shutdown.pause).await;
         drain(&hub, config.shutdown.timeout).await;
         handle.stop(true).await;
     };
     tokio::select! {
-        stopped = timeout(config.shutdown.timeout, stop) => {
+        stopped = timeout(config.shutdown.pause + config.shutdown.timeout, stop) => {
             if stopped.is_err() {
                 tracing::warn!("some connections did not end in time");
             }
@@ -112,7 +115,7 @@ async fn join(config: &Config) -> Result<(Ends, Arc<dyn Accounts>), Box<dyn Erro
 
 /// Ends every stream, and waits for their clients to get the end, but leaves time for the connections to close.
 async fn drain(hub: &Hub, within: Duration) {
-    let deadline = Instant::now() + within / 2;
+    let deadline = Instant::now() + within * 3 / 4;
     hub.begin_drain();
     hub.end_sessions();
     while hub.metrics().sessions_open.get() > 0 && Instant::now() < deadline {

@@ -101,6 +101,8 @@ pub(super) fn actors(config: &Config, version: &str) -> towncrier_actors::Option
         heartbeat: session.heartbeat,
         retry: session.retry,
         max_lifetime: session.max_lifetime.unwrap_or_default(),
+        ends_per_second: config.shutdown.ends_per_second,
+        end_window: config.shutdown.window.min(config.shutdown.timeout / 2),
         direct_events_max: session.direct_events,
         policies: Policies { fallback, namespaces: namespaces.collect() },
         worker_bytes_max: WORKER_BYTES_MAX,

@@ -15,6 +15,7 @@ mod cors;
 mod dev_cluster;
 mod direct;
 mod disconnects;
+mod drain;
 mod failures;
 mod fanout;
 mod headers;
