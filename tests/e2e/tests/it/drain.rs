@@ -198,7 +198,7 @@ fn read_all(nodes: &Nodes, session: &mut towncrier_e2e::Subscriber, over: &Atomi
         if end.is_some() {
             let (retry, cursor) = (session.retry, session.cursor.clone());
             thread::sleep(retry);
-            while let None = nodes.connect(Some(&cursor)).map(|opened| *session = opened) {
+            while nodes.connect(Some(&cursor)).map(|opened| *session = opened).is_none() {
                 thread::sleep(Duration::from_millis(200));
             }
         }
