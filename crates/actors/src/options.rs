@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use towncrier_core::rooms::{Policy, Slow};
+use towncrier_core::rooms::{Over, Policy, Rate, Slow};
 use towncrier_wire::Selectors;
 
 /// How often each worker's wheel turns.
@@ -68,7 +68,7 @@ pub struct Policies {
 
 impl Policies {
     /// The policy of a session. Where its selectors fall under several, the strictest of each: it is disconnected, at the
-    /// smallest bound, unless all agree to conflate.
+    /// smallest bound and rate, unless all agree to conflate.
     #[must_use]
     pub fn of(&self, selectors: &Selectors) -> Policy {
         let each = selectors.iter().map(|selector| {
@@ -80,6 +80,13 @@ impl Policies {
             slow: if one.slow == other.slow { one.slow } else { Slow::Disconnect },
             lag_bytes: one.lag_bytes.min(other.lag_bytes),
             lag_events: one.lag_events.min(other.lag_events),
+            rate: match (one.rate, other.rate) {
+                (Some(one), Some(other)) => Some(Rate {
+                    events_per_second: one.events_per_second.min(other.events_per_second),
+                    over: if one.over == other.over { one.over } else { Over::Drop },
+                }),
+                (one, other) => one.or(other),
+            },
         };
         each.reduce(strictest).unwrap_or(self.fallback)
     }

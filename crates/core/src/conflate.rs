@@ -61,6 +61,11 @@ impl Newest {
         }
     }
 
+    /// Takes in that events may have been lost before event `number`, of whatever topics.
+    pub(crate) fn lose(&mut self, number: u64) {
+        self.evicted = self.evicted.max(Some(number));
+    }
+
     /// Lets go of the topic whose newest event is the oldest.
     fn evict(&mut self) {
         let oldest = self.topics.iter().min_by_key(|(_, entry)| entry.number).map(|(topic, _)| topic.clone());

@@ -38,12 +38,21 @@ pub enum Next {
     Nothing,
 }
 
+/// What a frame is of.
+#[derive(Debug, Clone)]
+pub enum Entry {
+    /// An event.
+    Event(Arc<Event>),
+    /// A gap, at which a client stands there.
+    Gap(Box<Cursor>),
+}
+
 #[derive(Debug)]
 struct Batch {
     bytes: Bytes,
     count: usize,
-    /// The events themselves, if the outbox may have to conflate them.
-    events: Vec<Arc<Event>>,
+    /// What the frames are of, if the outbox may have to conflate them.
+    entries: Vec<Entry>,
     /// How many members have not taken it.
     unread: usize,
 }
@@ -72,7 +81,7 @@ pub struct Outbox<T> {
     /// The number of `batches[0]`.
     first: u64,
     /// Frames that are not in a batch yet.
-    open: Vec<(Arc<Event>, Bytes)>,
+    open: Vec<(Entry, Bytes)>,
     /// Bytes in `batches`.
     bytes: usize,
     /// Events in `batches`.
@@ -147,7 +156,19 @@ impl<T> Outbox<T> {
             self.newest.push(self.next_event, event);
         }
         self.next_event += 1;
-        self.open.push((event.clone(), frame));
+        self.open.push((Entry::Event(event.clone()), frame));
+    }
+
+    /// Appends the frame of a gap at which the members stand at `cursor`. It counts as an event.
+    pub fn push_gap(&mut self, cursor: Cursor, frame: Bytes) {
+        if self.members.is_empty() {
+            return;
+        }
+        if self.conflating > 0 {
+            self.newest.lose(self.next_event);
+        }
+        self.next_event += 1;
+        self.open.push((Entry::Gap(Box::new(cursor)), frame));
     }
 
     /// Makes what was pushed readable.
@@ -173,10 +194,10 @@ impl<T> Outbox<T> {
                 bytes.freeze()
             };
             let kept = if self.conflates { joined } else { &[] };
-            let events = kept.iter().map(|(event, _)| event.clone()).collect();
+            let entries = kept.iter().map(|(entry, _)| entry.clone()).collect();
             self.bytes += len;
             self.events += count;
-            self.batches.push_back(Batch { bytes, count, events, unread: readers });
+            self.batches.push_back(Batch { bytes, count, entries, unread: readers });
             rest = after;
         }
     }
@@ -250,7 +271,7 @@ impl<T> Outbox<T> {
 
     /// Makes a member that is behind get only, of an outbox that conflates, the newest event of each topic, when
     /// it reads again.
-    pub fn conflate(&mut self, key: usize, bytes_max: usize, stalled_at: impl FnOnce(&[&Arc<Event>]) -> Cursor) {
+    pub fn conflate(&mut self, key: usize, bytes_max: usize, stalled_at: impl FnOnce(&[&Entry]) -> Cursor) {
         self.seal();
         let Some(Member { reads, stalled, .. }) = self.members.get_mut(key) else {
             return;
@@ -262,11 +283,14 @@ impl<T> Outbox<T> {
         if self.conflating == 0 {
             self.newest = Newest::bounded(bytes_max);
         }
-        let unread: Vec<_> = self.batches.range(skipped..).flat_map(|batch| &batch.events).collect();
+        let unread: Vec<_> = self.batches.range(skipped..).flat_map(|batch| &batch.entries).collect();
         *stalled = Some(Box::new(stalled_at(&unread)));
         // Events that an earlier conflating member brought in already are not counted twice.
-        for (offset, event) in unread.into_iter().enumerate() {
-            self.newest.push(number + offset as u64, event);
+        for (number, entry) in (number..).zip(unread) {
+            match entry {
+                Entry::Event(event) => self.newest.push(number, event),
+                Entry::Gap(_) => self.newest.lose(number),
+            }
         }
         let left = *reads;
         *reads = Reads::Newest(number);

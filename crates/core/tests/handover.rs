@@ -22,11 +22,13 @@
 
 mod bench;
 
+use std::num::NonZeroU32;
+
 use bench::{Anew, Bench, Op, Setup};
 use proptest::{prelude::*, sample::select};
 use towncrier_core::{
     cache,
-    rooms::{CohortKey, Policy, Slow},
+    rooms::{CohortKey, Over, Policy, Rate, Slow},
     store::{self, Retention},
 };
 use towncrier_wire::{Partitions, Selectors, Topic};
@@ -57,11 +59,13 @@ fn retention() -> impl Strategy<Value = Retention> {
 
 fn client() -> impl Strategy<Value = CohortKey> {
     let slow = prop_oneof![Just(Slow::Disconnect), Just(Slow::Conflate)];
-    (select(&SELECTORS[..]), slow, bound(1..500), bound(0..5)).prop_map(|(texts, slow, lag_bytes, lag_events)| {
-        CohortKey {
-            selectors: Selectors::new(texts.iter().copied(), 100).expect("selectors"),
-            policy: Policy { slow, lag_bytes, lag_events },
-        }
+    let over = prop_oneof![Just(Over::Drop), Just(Over::Conflate)];
+    let rate = (1..4_u32, over)
+        .prop_map(|(events, over)| Rate { events_per_second: NonZeroU32::new(events).expect("some"), over });
+    let policy = (slow, bound(1..500), bound(0..5), proptest::option::weighted(0.3, rate));
+    (select(&SELECTORS[..]), policy).prop_map(|(texts, (slow, lag_bytes, lag_events, rate))| CohortKey {
+        selectors: Selectors::new(texts.iter().copied(), 100).expect("selectors"),
+        policy: Policy { slow, lag_bytes, lag_events, rate },
     })
 }
 
@@ -122,6 +126,7 @@ fn op() -> impl Strategy<Value = Op> {
         6 => (worker.clone(), 1..4_usize).prop_map(|(worker, count)| Op::Request { worker, count }),
         6 => (worker.clone(), some()).prop_map(|(worker, count)| Op::Deliver { worker, count }),
         5 => worker.clone().prop_map(|worker| Op::Seal { worker }),
+        3 => (worker.clone(), 0..1_500_u64).prop_map(|(worker, ms)| Op::Tick { worker, ms }),
         5 => worker.clone().prop_map(|worker| Op::Flow { worker }),
         1 => worker.clone().prop_map(|worker| Op::Behind { worker }),
         3 => worker.clone().prop_map(|worker| Op::LeaveIdle { worker }),

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use proptest::{prelude::*, sample::Index};
-use towncrier_core::outbox::{Conflated, LagBound, Next, Outbox};
+use towncrier_core::outbox::{Conflated, Entry, LagBound, Next, Outbox};
 use towncrier_wire::{Cursor, Event, EventId, Partitions, Topic, limits::BATCH_BYTES_MAX};
 
 #[derive(Debug, Clone, Copy)]
@@ -172,7 +172,7 @@ impl Bench {
         let queue = self.queues.get_mut(&number).expect("a member");
         let mut stalled = None;
         self.outbox.conflate(self.numbers[&number], self.conflate_bytes_max, |unread| {
-            stalled = Some(unread.iter().map(|event| event.id()).collect::<Vec<_>>());
+            stalled = Some(unread.iter().map(|entry| entry_id(entry)).collect::<Vec<_>>());
             Cursor::empty(Partitions::ONE)
         });
         if !queue.conflates {
@@ -245,4 +245,11 @@ fn every_member_is_found_by_slices() {
         from = next;
     }
     assert_eq!(found, [1, 2, 4, 5, 7, 8]);
+}
+
+fn entry_id(entry: &Entry) -> EventId {
+    match entry {
+        Entry::Event(event) => event.id(),
+        Entry::Gap(cursor) => panic!("a gap at {cursor}"),
+    }
 }

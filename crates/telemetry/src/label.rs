@@ -114,6 +114,8 @@ label! {
         Slow = "slow",
         /// The session lagged and only the newest event of each topic was kept.
         Conflated = "conflated",
+        /// More came in a second than a session may get.
+        OverRate = "over_rate",
         /// The session's queue of direct events was full.
         DirectFull = "direct_full",
         /// A worker thread was too far behind to be handed more.

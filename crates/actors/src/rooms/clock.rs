@@ -2,6 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use towncrier_telemetry::{DropReason, GapReason};
 use towncrier_wire::CloseReason;
 
 use super::{Rooms, tell};
@@ -23,6 +24,7 @@ impl Rooms {
             }
         }
 
+        self.tell_withheld();
         self.end_some();
         let second = Self::ticks(Duration::from_secs(1));
         if now / second > before / second {
@@ -33,6 +35,21 @@ impl Rooms {
             }
         }
         self.report();
+    }
+
+    /// Wakes members that a rate has kept from something, which they may have now.
+    fn tell_withheld(&mut self) {
+        let mut rooms = self.local.rooms.borrow_mut();
+        rooms.tick(self.now_ms());
+        let cohorts = rooms.seal();
+        let withheld = rooms.take_withheld();
+        drop(rooms);
+        if !cohorts.is_empty() {
+            self.waking.cohorts.extend(cohorts);
+            self.wake_some();
+        }
+        self.local.metrics.drops.of(DropReason::OverRate).inc_by(withheld.events);
+        self.local.metrics.gaps.of(GapReason::Dropped).inc_by(withheld.gaps);
     }
 
     /// Puts a new session on the wheel, where it has one place as long as it lives.

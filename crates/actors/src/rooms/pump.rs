@@ -109,7 +109,7 @@ impl Rooms {
         }
     }
 
-    fn wake_some(&mut self) {
+    pub(super) fn wake_some(&mut self) {
         let rooms = self.local.rooms.borrow();
         let mut budget = WAKE_MEMBERS;
         while let Some(&cohort) = self.waking.cohorts.front() {

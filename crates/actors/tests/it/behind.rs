@@ -1,9 +1,9 @@
 //! Workers and clients that do not keep up.
 
-use std::sync::mpsc::sync_channel;
+use std::{num::NonZeroU32, sync::mpsc::sync_channel};
 
 use actix_rt::Arbiter;
-use towncrier_core::rooms::Slow;
+use towncrier_core::rooms::{Over, Rate, Slow};
 use towncrier_wire::Start;
 
 use crate::hub::{Reader, SOON, after, eventually, options, publish, spec, with_hub};
@@ -124,5 +124,30 @@ fn a_burst_that_its_readers_can_take_makes_nobody_slow() {
             reader.await.expect("it got all");
         }
         assert_eq!(hub.metrics().lagging.get(), 0);
+    });
+}
+
+#[test]
+fn a_session_gets_no_more_events_a_second_than_it_may() {
+    let mut options = options();
+    let events_per_second = NonZeroU32::new(5).expect("a rate");
+    options.policies.fallback.rate = Some(Rate { events_per_second, over: Over::Conflate });
+    with_hub(options, async |hub, _| {
+        let worker = hub.worker();
+        let mut limited = Reader::open(&worker, spec(&["a", "b"], Start::Live)).await;
+        publish(&hub, "a", 0..20).await;
+        publish(&hub, "b", 7..8).await;
+        limited.take(0..5).await;
+        let before = limited.cursor.clone();
+        // Nothing more is published: it comes by the clock alone.
+        let gap = limited.next().await.expect("a gap");
+        assert_eq!((gap.event.as_str(), gap.data.as_str()), ("gap", r#"{"reason":"dropped","topics":["a"]}"#));
+        limited.take(19..20).await;
+        limited.take(7..8).await;
+        assert_eq!(hub.metrics().drops.total(), 14);
+
+        let mut resumed = Reader::open(&worker, spec(&["a", "b"], after(&before))).await;
+        resumed.take(5..20).await;
+        resumed.take(7..8).await;
     });
 }

@@ -51,7 +51,7 @@ pub(crate) fn with_hub(options: Options, test: impl AsyncFnOnce(Hub, Arc<Countin
 }
 
 pub(crate) fn options() -> Options {
-    let fallback = Policy { slow: Slow::Disconnect, lag_bytes: 1 << 20, lag_events: 10_000 };
+    let fallback = Policy { slow: Slow::Disconnect, lag_bytes: 1 << 20, lag_events: 10_000, rate: None };
     Options {
         node: "test".into(),
         version: "0".into(),

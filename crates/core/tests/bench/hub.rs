@@ -47,6 +47,7 @@ pub(crate) struct Worker {
     pub(crate) deliveries: VecDeque<Delivery>,
     /// Clients that wait for the answer to another join.
     pub(crate) again: Vec<(usize, Again)>,
+    clock_ms: u64,
 }
 
 /// What a delivery means to the sessions of a worker.
@@ -62,6 +63,12 @@ pub(crate) struct Taken {
 }
 
 impl Worker {
+    /// Its clock goes on.
+    pub(crate) fn tick(&mut self, ms: u64) {
+        self.clock_ms += ms;
+        self.rooms.tick(self.clock_ms);
+    }
+
     /// Takes the next delivery.
     pub(crate) fn deliver(&mut self) -> Option<Taken> {
         let mut taken = Taken::default();
@@ -99,6 +106,7 @@ impl Plumbing {
             requests: VecDeque::new(),
             deliveries: VecDeque::new(),
             again: Vec::new(),
+            clock_ms: 0,
         };
         Self {
             workers: (0..workers).map(worker).collect(),

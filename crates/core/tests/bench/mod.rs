@@ -80,6 +80,7 @@ impl Bench {
             }
             Op::Deliver { worker: number, count } => self.deliver(worker(number), count),
             Op::Flow { worker: number } => self.flow(worker(number)),
+            Op::Tick { worker: number, ms } => self.plumbing.workers[worker(number)].tick(ms),
             Op::Seal { worker: number } => self.seal(worker(number)),
             Op::Behind { worker: number } => self.plumbing.fall_behind(worker(number)),
             Op::LeaveIdle { worker: number } => {
@@ -155,6 +156,8 @@ impl Bench {
             for worker in 0..self.plumbing.workers.len() {
                 moved |= !self.plumbing.workers[worker].requests.is_empty()
                     || !self.plumbing.workers[worker].deliveries.is_empty();
+                // Long enough that no rate holds anything back.
+                self.plumbing.workers[worker].tick(1_000_000);
                 self.flow(worker);
             }
             for client in 0..self.clients.len() {

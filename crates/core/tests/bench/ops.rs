@@ -63,6 +63,11 @@ pub(crate) enum Op {
     Seal {
         worker: usize,
     },
+    /// A worker's clock goes on.
+    Tick {
+        worker: usize,
+        ms: u64,
+    },
     /// All that is under way to or from a worker arrives.
     Flow {
         worker: usize,

@@ -350,10 +350,34 @@ impl Session {
         let Some(member) = self.member else { return false };
         match rooms.next(member) {
             Next::Nothing => return false,
-            Next::Frames { bytes, .. } => self.socket.write(&bytes),
+            Next::Frames { bytes, .. } => {
+                self.excuse_withheld(&bytes, shared, &rooms.heads());
+                self.socket.write(&bytes);
+            }
             Next::Conflated(conflated) => self.send_conflated(&conflated, shared, &rooms.heads()),
         }
         true
+    }
+
+    /// The gaps among frames, which tell of what a rate withheld.
+    fn excuse_withheld(&mut self, frames: &[u8], shared: &Shared, heads: &Heads) {
+        let mut blocks = Socket::default();
+        blocks.write(frames);
+        while let Some(block) = blocks.read() {
+            if block.event.is_none() {
+                continue;
+            }
+            let data = block.data.expect("data");
+            let cursor = Cursor::parse(&block.id.expect("an id"), shared.partitions).expect("a cursor");
+            let partition = |fact: &Fact| shared.partitions.iter().nth(fact.partition).expect("a partition");
+            let told = |fact: &&Fact| {
+                let named = !data.contains("topics") || data.contains(&format!("\"{}\"", fact.topic.as_str()));
+                named && cursor.get(partition(fact)).is_some_and(|id| fact.id > id) && fact.id <= heads[fact.partition]
+            };
+            let events: HashSet<_> = shared.truth.of(&self.selectors).filter(told).map(|fact| fact.number).collect();
+            assert!(!events.is_empty(), "nothing was withheld: {data}");
+            self.audit.excuses.push_back(Excuse { reason: GapReason::Dropped, events });
+        }
     }
 
     fn send_conflated(&mut self, conflated: &Conflated, shared: &Shared, heads: &Heads) {

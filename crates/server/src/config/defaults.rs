@@ -13,8 +13,8 @@ const HEAD: &str = "\
 ";
 
 const NAMESPACES: &str = r#"
-# Topics that begin with `prefix` may differ in history.events, history.age, session.slow, session.outbox_bytes and the
-# rate of publishes. In files only; a later file's namespaces replace those of an earlier one.
+# Topics that begin with `prefix` may differ in history.events, history.age, session.slow, session.outbox_bytes, who may
+# subscribe, encryption, and the rates of publishes and of events. In files only; a later file's namespaces replace those of an earlier one.
 #
 # [[namespaces]]
 # prefix = "orders/"
@@ -22,6 +22,8 @@ const NAMESPACES: &str = r#"
 # history.age = "1d"
 # session.slow = "conflate"
 # session.outbox_bytes = "4MiB"
+# session.events_per_second = 20
+# session.over_rate = "conflate"
 # limits.publishes_per_second_per_client = 100
 "#;
 

@@ -30,7 +30,7 @@ use config::ValueKind;
 pub(crate) use self::{
     defaults::default_toml,
     problem::Problems,
-    settings::{AuthMode, BackplaneKind, Config, CookieSecure, SameSite, Slow, Subscribing},
+    settings::{AuthMode, BackplaneKind, Config, CookieSecure, Over, SameSite, Slow, Subscribing},
     source::variable_of,
     value::parse_duration,
 };

@@ -7,7 +7,7 @@ use towncrier_wire::limits;
 
 use super::{
     problem::{Problem, unknown},
-    settings::{self, FromSetting, Slow, Subscribing, keys},
+    settings::{self, FromSetting, Over, Slow, Subscribing, keys},
     source::flatten,
     value::{Setting, describe},
 };
@@ -19,6 +19,8 @@ const PREFIX: &str = "prefix";
 const EVENTS: &str = "history.events";
 const AGE: &str = "history.age";
 const SLOW: &str = "session.slow";
+const RATE: &str = "session.events_per_second";
+const OVER: &str = "session.over_rate";
 const SUBSCRIBE: &str = "auth.subscribe";
 const ENCRYPTION: &str = "encryption.enabled";
 /// The one option that has a relation to another key.
@@ -28,7 +30,8 @@ const PUBLISHES: &str = "limits.publishes_per_second_per_client";
 const PUBLISHES_BURST: &str = "limits.publishes_burst_per_client";
 
 /// What a namespace may say.
-const KEYS: [&str; 9] = [PREFIX, EVENTS, AGE, SLOW, OUTBOX_BYTES, SUBSCRIBE, ENCRYPTION, PUBLISHES, PUBLISHES_BURST];
+const KEYS: [&str; 11] =
+    [PREFIX, EVENTS, AGE, SLOW, RATE, OVER, OUTBOX_BYTES, SUBSCRIBE, ENCRYPTION, PUBLISHES, PUBLISHES_BURST];
 
 /// Most namespaces of one hub: each event is compared with them.
 const NAMESPACES_MAX: usize = 1000;
@@ -44,6 +47,10 @@ pub(crate) struct Namespace {
     pub(crate) history_age: Option<Duration>,
     /// In place of `session.slow`.
     pub(crate) slow: Option<Slow>,
+    /// In place of `session.events_per_second`.
+    pub(crate) events_per_second: Option<u32>,
+    /// In place of `session.over_rate`.
+    pub(crate) over: Option<Over>,
     /// In place of `session.outbox_bytes`, in bytes.
     pub(crate) outbox_bytes: Option<usize>,
     /// In place of `auth.subscribe`.
@@ -63,6 +70,10 @@ impl Namespace {
             Slow::Disconnect => "disconnect",
             Slow::Conflate => "conflate",
         };
+        let over = |over| match over {
+            Over::Drop => "drop",
+            Over::Conflate => "conflate",
+        };
         let subscribe = |who| match who {
             Subscribing::Token => "token",
             Subscribing::Public => "public",
@@ -72,6 +83,8 @@ impl Namespace {
             (EVENTS, self.history_events.map(|events| Setting::Count(events as u64))),
             (AGE, self.history_age.map(Setting::Time)),
             (SLOW, self.slow.map(|policy| Setting::Text(slow(policy).into()))),
+            (RATE, self.events_per_second.map(|number| Setting::Count(number.into()))),
+            (OVER, self.over.map(|policy| Setting::Text(over(policy).into()))),
             (SUBSCRIBE, self.subscribe.map(|who| Setting::Text(subscribe(who).into()))),
             (ENCRYPTION, self.encrypted.map(Setting::Flag)),
             (OUTBOX_BYTES, self.outbox_bytes.map(|bytes| Setting::Bytes(bytes as u64))),
@@ -145,6 +158,8 @@ fn set(namespace: &mut Namespace, name: &str, setting: &Setting) {
         EVENTS => namespace.history_events = usize::from_setting(setting),
         AGE => namespace.history_age = Duration::from_setting(setting),
         SLOW => namespace.slow = Slow::from_setting(setting),
+        RATE => namespace.events_per_second = u32::from_setting(setting),
+        OVER => namespace.over = Over::from_setting(setting),
         SUBSCRIBE => namespace.subscribe = Subscribing::from_setting(setting),
         ENCRYPTION => namespace.encrypted = bool::from_setting(setting),
         OUTBOX_BYTES => namespace.outbox_bytes = usize::from_setting(setting),

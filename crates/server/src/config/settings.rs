@@ -224,6 +224,12 @@ settings! {
         /// What happens to a session that lags further: it is disconnected to resume from the history, or it gets the
         /// newest event of each topic and a gap that tells of the rest.
         "slow" slow: Slow = "disconnect", Kind::Choice(&["disconnect", "conflate"], &[]);
+        /// Most events of its topics that a session gets live in a second, and at once after a rest; 0 is no limit. Best
+        /// set for a namespace. What it resumes from the history is not counted.
+        "events_per_second" events_per_second: u32 = "0", Kind::Count(0, RATE_MAX);
+        /// What happens to the events beyond: they are dropped, or the newest of each topic comes as soon as the rate
+        /// allows. A gap tells of the rest.
+        "over_rate" over: Over = "drop", Kind::Choice(&["drop", "conflate"], &[]);
     }
     /// What a request may hold, and how often clients may come.
     "limits" limits: Limits {
@@ -361,6 +367,15 @@ pub(crate) enum Slow {
     Conflate,
 }
 
+/// What happens to events beyond a session's rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// They are dropped, which a gap tells.
+    Drop,
+    /// The newest of each topic comes later, the rest is told by a gap.
+    Conflate,
+}
+
 /// How clients prove who they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AuthMode {
@@ -459,6 +474,7 @@ macro_rules! from_word {
 from_word! {
     BackplaneKind { "embedded" => Self::Embedded, "redis" => Self::Redis, }
     Slow { "disconnect" => Self::Disconnect, "conflate" => Self::Conflate, }
+    Over { "drop" => Self::Drop, "conflate" => Self::Conflate, }
     AuthMode { "open" => Self::Open, "jwt" => Self::Jwt, }
     Subscribing { "token" => Self::Token, "public" => Self::Public, }
     CookieSecure { "auto" => Self::Auto, "always" => Self::Always, }

@@ -296,6 +296,8 @@ fn namespaces() {
             prefix = "orders/"
             history.events = 5
             session.slow = "conflate"
+            session.events_per_second = 20
+            session.over_rate = "conflate"
             [[namespaces]]
             prefix = "news"
         "#,
@@ -304,6 +306,8 @@ fn namespaces() {
             "namespaces[0].prefix = \"orders/\"",
             "namespaces[0].history.events = 5",
             "namespaces[0].session.slow = \"conflate\"",
+            "namespaces[0].session.events_per_second = 20",
+            "namespaces[0].session.over_rate = \"conflate\"",
             "namespaces[1].prefix = \"news\"",
         ],
     );

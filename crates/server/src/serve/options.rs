@@ -9,7 +9,7 @@ use std::{
 
 use towncrier_actors::Policies;
 use towncrier_core::{
-    rooms::{Policy, Slow},
+    rooms::{Over, Policy, Rate, Slow},
     store::{self, Retention},
 };
 use towncrier_http::{Allowance, Auth, Listener, Proxies, RateOptions, Role, Sealing, TlsFiles};
@@ -83,14 +83,29 @@ pub(super) fn actors(config: &Config, version: &str) -> towncrier_actors::Option
         config::Slow::Disconnect => Slow::Disconnect,
         config::Slow::Conflate => Slow::Conflate,
     };
+    let rate = |events: u32, over| {
+        let over = match over {
+            config::Over::Drop => Over::Drop,
+            config::Over::Conflate => Over::Conflate,
+        };
+        NonZeroU32::new(events).map(|events_per_second| Rate { events_per_second, over })
+    };
     let session = &config.session;
-    let fallback =
-        Policy { slow: slow(session.slow), lag_bytes: session.outbox_bytes, lag_events: session.outbox_events };
+    let fallback = Policy {
+        slow: slow(session.slow),
+        lag_bytes: session.outbox_bytes,
+        lag_events: session.outbox_events,
+        rate: rate(session.events_per_second, session.over),
+    };
     let namespaces = config.namespaces.iter().map(|namespace| {
         let own = Policy {
             slow: namespace.slow.map_or(fallback.slow, slow),
             lag_bytes: namespace.outbox_bytes.unwrap_or(fallback.lag_bytes),
             lag_events: fallback.lag_events,
+            rate: rate(
+                namespace.events_per_second.unwrap_or(session.events_per_second),
+                namespace.over.unwrap_or(session.over),
+            ),
         };
         (namespace.prefix.clone(), own)
     });

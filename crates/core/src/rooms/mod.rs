@@ -5,12 +5,22 @@
 //! come in one order, so the heads that an attaching member is given divide exactly: what comes after them it gets live,
 //! what lies before is history.
 
+mod cursors;
+mod rate;
+
 use std::{collections::HashMap, sync::Arc};
 
-use bytes::Bytes;
 use slab::Slab;
 use towncrier_wire::{Cursor, Event, EventId, Heads, Partitions, Selector, Selectors, limits::PARTITIONS_MAX};
 
+pub use self::{
+    cursors::frames,
+    rate::{Over, Rate, Withheld},
+};
+use self::{
+    cursors::{before, cursor_at},
+    rate::Throttle,
+};
 use crate::{
     SelectorIndex,
     outbox::{LagBound, Next, Outbox},
@@ -34,6 +44,8 @@ pub struct Policy {
     pub lag_bytes: usize,
     /// Or from how many events behind.
     pub lag_events: usize,
+    /// Most events a second that they get, if there is a bound.
+    pub rate: Option<Rate>,
 }
 
 /// Sessions with the same key share an outbox.
@@ -73,6 +85,7 @@ struct Cohort<T> {
     missing: usize,
     subscriptions: usize,
     outbox: Outbox<T>,
+    throttle: Option<Throttle>,
     /// The last delivery that reached it, so that two of its selectors do not bring an event twice.
     stamp: u64,
     dirty: bool,
@@ -114,6 +127,10 @@ pub struct Rooms<T> {
     index: SelectorIndex<CohortId>,
     wanted: HashMap<Selector, Wanted>,
     dirty: Vec<CohortId>,
+    /// Cohorts that hold events back.
+    held: Vec<CohortId>,
+    withheld: Withheld,
+    now_us: u64,
     stamp: u64,
 }
 
@@ -129,6 +146,9 @@ impl<T> Rooms<T> {
             index: SelectorIndex::default(),
             wanted: HashMap::new(),
             dirty: Vec::new(),
+            held: Vec::new(),
+            withheld: Withheld::default(),
+            now_us: 0,
             stamp: 0,
         }
     }
@@ -153,7 +173,17 @@ impl<T> Rooms<T> {
         }
         let outbox = Outbox::new(key.policy.slow == Slow::Conflate);
         let touched = key.selectors.touched(self.partitions);
-        let cohort = Cohort { key: key.clone(), touched, missing: 0, subscriptions: 1, outbox, stamp: 0, dirty: false };
+        let throttle = key.policy.rate.map(|rate| Throttle::new(rate, key.policy.lag_bytes));
+        let cohort = Cohort {
+            key: key.clone(),
+            touched,
+            missing: 0,
+            subscriptions: 1,
+            outbox,
+            throttle,
+            stamp: 0,
+            dirty: false,
+        };
         let id = CohortId(self.cohorts.insert(cohort));
         let mut to_join = Vec::new();
         for selector in &key.selectors {
@@ -184,6 +214,7 @@ impl<T> Rooms<T> {
         let cohort = self.cohorts.remove(id.0);
         self.by_key.remove(&cohort.key);
         self.dirty.retain(|other| *other != id);
+        self.held.retain(|other| *other != id);
         for selector in &cohort.key.selectors {
             self.index.remove(selector, id);
             if let Some(wanted) = self.wanted.get_mut(selector) {
@@ -264,11 +295,25 @@ impl<T> Rooms<T> {
         }
         *head = event.id();
         self.stamp += 1;
-        let Self { index, cohorts, dirty, heads, partitions, stamp, .. } = self;
+        let Self { index, cohorts, dirty, held, now_us, heads, partitions, stamp, .. } = self;
         index.matches(event.topic(), |id| {
             let cohort = &mut cohorts[id.0];
             if std::mem::replace(&mut cohort.stamp, *stamp) == *stamp || cohort.outbox.is_empty() {
                 return;
+            }
+            if let Some(throttle) = &mut cohort.throttle {
+                let holds = throttle.holds();
+                let stand = || {
+                    let mut cursor = cursor_at(heads, &cohort.touched, *partitions);
+                    cursor.set(partition, event.id().predecessor());
+                    cursor
+                };
+                if !throttle.passes(event, *now_us, stand) {
+                    if !holds {
+                        held.push(id);
+                    }
+                    return;
+                }
             }
             let frame = if *partitions == Partitions::ONE {
                 event.frame().clone()
@@ -322,6 +367,7 @@ impl<T> Rooms<T> {
 
     /// Members of a cohort that have fallen too far behind, each told once.
     pub fn lagging(&mut self, id: CohortId) -> Vec<Lagging> {
+        self.release(id);
         let Some(cohort) = self.cohorts.get_mut(id.0) else {
             return Vec::new();
         };
@@ -331,7 +377,9 @@ impl<T> Rooms<T> {
         if policy.slow == Slow::Conflate {
             let (partitions, caught_up) = (self.partitions, cursor_at(&self.heads, &cohort.touched, self.partitions));
             for key in &lagging {
-                cohort.outbox.conflate(*key, policy.lag_bytes, |unread| before(unread, caught_up, partitions));
+                cohort
+                    .outbox
+                    .conflate(*key, policy.lag_bytes, |unread| before(unread.iter().copied(), caught_up, partitions));
             }
         }
         let tell = |key| Lagging { member: MemberId { cohort: id, key }, slow: policy.slow };
@@ -340,6 +388,7 @@ impl<T> Rooms<T> {
 
     /// Adds a member: everything after the heads that it is given, it gets. `None` as long as the cohort is not ready.
     pub fn attach(&mut self, id: CohortId, payload: T) -> Option<(MemberId, Heads)> {
+        self.release(id);
         let cohort = self.cohorts.get_mut(id.0).filter(|cohort| cohort.missing == 0)?;
         let key = cohort.outbox.attach(payload);
         Some((MemberId { cohort: id, key }, self.heads))
@@ -365,16 +414,9 @@ impl<T> Rooms<T> {
     #[must_use]
     pub fn checkpoint(&self, member: MemberId) -> Option<Cursor> {
         let cohort = self.cohorts.get(member.cohort.0)?;
-        let open = cohort.dirty || !cohort.outbox.has_caught_up(member.key);
+        let holds = cohort.throttle.as_ref().is_some_and(Throttle::holds);
+        let open = holds || cohort.dirty || !cohort.outbox.has_caught_up(member.key);
         (!open).then(|| cursor_at(&self.heads, &cohort.touched, self.partitions))
-    }
-
-    /// Makes a member as if it had taken everything, and gives the cursor that it then has.
-    pub fn skip(&mut self, member: MemberId) -> Option<Cursor> {
-        let cohort = self.cohorts.get_mut(member.cohort.0)?;
-        cohort.outbox.seal();
-        while !matches!(cohort.outbox.next(member.key), Next::Nothing) {}
-        Some(cursor_at(&self.heads, &cohort.touched, self.partitions))
     }
 
     /// Bytes that members of all cohorts have yet to take.
@@ -382,29 +424,4 @@ impl<T> Rooms<T> {
     pub fn bytes(&self) -> usize {
         self.cohorts.iter().map(|(_, cohort)| cohort.outbox.bytes()).sum()
     }
-}
-
-fn cursor_at(heads: &Heads, touched: &[bool; PARTITIONS_MAX], partitions: Partitions) -> Cursor {
-    let mut cursor = Cursor::empty(partitions);
-    for partition in partitions.iter().filter(|partition| touched[partition.index()]) {
-        cursor.set(partition, heads[partition.index()]);
-    }
-    cursor
-}
-
-/// Where a client stands that has got everything up to `cursor` but these events.
-fn before(unread: &[&Arc<Event>], mut cursor: Cursor, partitions: Partitions) -> Cursor {
-    for event in unread.iter().rev() {
-        cursor.set(partitions.of(event.topic()), event.id().predecessor());
-    }
-    cursor
-}
-
-/// Frames of replayed events for a session at `cursor`, which goes on with each.
-pub fn frames(cursor: &mut Cursor, events: &[Arc<Event>], out: &mut impl Extend<Bytes>) {
-    let partitions = cursor.partitions();
-    out.extend(events.iter().map(|event| {
-        cursor.set(partitions.of(event.topic()), event.id());
-        if partitions == Partitions::ONE { event.frame().clone() } else { event.frame_with(cursor) }
-    }));
 }
