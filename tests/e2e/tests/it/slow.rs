@@ -175,3 +175,25 @@ fn direct_events_past_the_queue_of_a_slow_session_are_counted_and_told() {
     assert_eq!((gap.kind.as_deref(), &gap.json()["reason"]), (Some("gap"), &"dropped".into()));
     assert_eq!(hints, delivered, "what was counted as delivered");
 }
+
+#[test]
+fn a_namespace_bounds_how_many_events_a_second_its_sessions_get() {
+    let namespace = "[[namespaces]]\nprefix = \"ticks/\"\nsession.events_per_second = 4\n";
+    let hub = Hub::with("history.events", "100").file(namespace).start();
+    let mut limited = hub.subscribe(&["ticks/a"]);
+    let mut free = hub.subscribe(&["news"]);
+    hub.publish_each("ticks/a", (0..30).map(|number| number.to_string()).collect());
+    hub.publish_each("news", (0..30).map(|number| number.to_string()).collect());
+    assert_eq!(free.take(30).len(), 30);
+
+    let data: Vec<_> = limited.take(4).into_iter().map(|event| event.data).collect();
+    assert_eq!(data, ["0", "1", "2", "3"]);
+    let gap = limited.event();
+    assert_eq!((gap.kind.as_deref(), gap.data.as_str()), (Some("gap"), r#"{"reason":"dropped","topics":["ticks/a"]}"#));
+    eventually("the drops are counted", SOON, || match hub.metric(r#"towncrier_drops_total{reason="over_rate"}"#) {
+        26.0 => Ok(()),
+        dropped => Err(dropped),
+    });
+    let resumed: Vec<_> = hub.subscription(&["ticks/a"]).last_event_id(&limited.cursor).open().take(26);
+    assert_eq!(resumed.last().map(|event| event.data.as_str()), Some("29"), "history has them");
+}
