@@ -11,6 +11,7 @@ mod cli;
 mod clients;
 mod cluster;
 mod compose;
+mod configs;
 mod cors;
 mod deploy;
 mod dev_cluster;
