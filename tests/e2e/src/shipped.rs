@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     thread,
     time::Duration,
@@ -33,12 +33,12 @@ pub fn yaml(name: &str) -> Vec<Value> {
     documents(&text(name))
 }
 
-/// The objects that kustomize makes of a folder of the repository.
+/// The objects that kustomize makes of a folder.
 #[track_caller]
 #[must_use]
-pub fn kustomize(folder: &str) -> Vec<Value> {
-    let built = tool("bin/kustomize", &["build", &path(folder).to_string_lossy()], "");
-    assert!(built.status.success(), "{folder}: {}", String::from_utf8_lossy(&built.stderr));
+pub fn kustomize(folder: &Path) -> Vec<Value> {
+    let built = tool("bin/kustomize", &["build", &folder.to_string_lossy()], "");
+    assert!(built.status.success(), "{}: {}", folder.display(), String::from_utf8_lossy(&built.stderr));
     documents(&String::from_utf8(built.stdout).expect("UTF-8"))
 }
 

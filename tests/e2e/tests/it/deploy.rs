@@ -1,11 +1,11 @@
 //! `k8s/`: what its files say of the program, the image and each other must hold. The objects
 //! are what kustomize makes of the overlays; `tests/run lint` holds them to the schemas of Kubernetes.
 
-use std::{fs, net::SocketAddr, sync::OnceLock, time::Duration};
+use std::{fs, net::SocketAddr, process::Command, sync::OnceLock, time::Duration};
 
 use towncrier_e2e::{
     Connection, Hub, Redis, SOON, Towncrier, Value, free_address,
-    shipped::{after, kustomize, list, seconds, strings, text, yaml},
+    shipped::{after, kustomize, list, path, seconds, strings, text, yaml},
 };
 
 const OVERLAYS: [&str; 3] = ["single", "cluster", "trial"];
@@ -20,7 +20,7 @@ impl Objects {
     fn of(overlay: &str) -> &'static Self {
         static MADE: [OnceLock<Objects>; OVERLAYS.len()] = [const { OnceLock::new() }; OVERLAYS.len()];
         let position = OVERLAYS.iter().position(|known| *known == overlay).expect("an overlay");
-        MADE[position].get_or_init(|| Self(kustomize(&format!("k8s/overlays/{overlay}"))))
+        MADE[position].get_or_init(|| Self(kustomize(&path("k8s/overlays").join(overlay))))
     }
 
     #[track_caller]
@@ -230,6 +230,20 @@ fn ports_lead_to_the_hub() {
         let label = monitor["jobLabel"].as_str().expect("a label");
         assert_eq!(watched[0]["metadata"]["labels"][label], "towncrier", "the job of configs/alerts.yml");
     }
+}
+
+#[test]
+fn a_service_monitor_can_be_added() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let copied = Command::new("cp").arg("-r").arg(path("k8s")).arg(folder.path()).status().expect("cp");
+    assert!(copied.success(), "{copied}");
+    let overlay = folder.path().join("k8s/overlays/cluster");
+    let file = overlay.join("kustomization.yaml");
+    let own = fs::read_to_string(&file).expect("read the overlay");
+    fs::write(&file, own + "components: [../../components/servicemonitor]\n").expect("write the overlay");
+    let objects = Objects(kustomize(&overlay));
+    let monitor = objects.get("ServiceMonitor", "towncrier");
+    assert_eq!(monitor["metadata"]["namespace"], "towncrier", "{monitor}");
 }
 
 #[test]
