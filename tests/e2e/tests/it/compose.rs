@@ -112,6 +112,15 @@ fn services_find_each_other() {
     let inside = published[0].rsplit_once(':').expect("a port inside").1;
     assert!(after(&nginx, "listen ").contains(&format!("{inside};").as_str()), "nginx does not listen on {inside}");
 
+    let scraped = &yaml("configs/prometheus.yml")[0]["scrape_configs"][0]["dns_sd_configs"][0];
+    assert_eq!(strings(&scraped["names"]), ["hub"]);
+    assert_eq!(scraped["port"].to_string(), port);
+    let source = &yaml("configs/grafana-datasources.yml")[0]["datasources"][0]["url"];
+    assert_eq!(source, "http://prometheus:9090");
+    let shown = &yaml("configs/grafana-dashboards.yml")[0]["providers"][0]["options"]["path"];
+    let shown = format!("./configs/grafana.json:{}/grafana.json:ro", shown.as_str().expect("a folder"));
+    assert!(strings(&compose["services"]["grafana"]["volumes"]).contains(&shown.as_str()), "not at {shown}");
+
     for mount in SERVICES.iter().filter_map(|name| compose["services"][name].get("volumes")).flat_map(strings) {
         let source = mount.split(':').next().expect("a source");
         let named = compose["volumes"].get(source).is_some();
