@@ -15,6 +15,7 @@ mod ports;
 mod process;
 mod proxy;
 mod redis;
+pub mod shipped;
 mod site;
 mod sse;
 mod subscriber;

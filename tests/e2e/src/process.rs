@@ -117,6 +117,15 @@ pub struct Finished {
     pub stderr: String,
 }
 
+impl Finished {
+    /// The keys and values that `towncrier check-config` says are changed.
+    #[must_use]
+    pub fn settings(&self) -> Vec<(String, String)> {
+        let pairs = self.stdout.lines().filter_map(|line| line.split_once("  # ")?.0.split_once(" = "));
+        pairs.map(|(key, value)| (key.to_owned(), value.trim_matches('"').to_owned())).collect()
+    }
+}
+
 /// A running program that prints one JSON value a line.
 #[derive(Debug)]
 pub struct Lines {

@@ -1,56 +1,26 @@
 //! `Dockerfile` and `docker-compose.yml`: what they say of the program, of each other and of nginx must hold, since nothing
 //! but a reader would notice otherwise.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
+use std::{fs, process::Command};
+
+use towncrier_e2e::{
+    Hub, Towncrier, Value,
+    shipped::{after, path, seconds, strings, text, yaml},
 };
 
-use towncrier_e2e::{Hub, Towncrier, Value};
-
-const SERVICES: [&str; 3] = ["redis", "hub", "nginx"];
+const SERVICES: [&str; 5] = ["redis", "hub", "nginx", "prometheus", "grafana"];
+/// Those that are there only for who asks for them.
+const MONITORING: [&str; 2] = ["prometheus", "grafana"];
 const BINARY: &str = "/usr/local/bin/towncrier";
 
-fn root() -> PathBuf {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).canonicalize().expect("the repository")
-}
-
-fn text(name: &str) -> String {
-    fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
-}
-
 fn compose() -> Value {
-    let python = root().join(".tools/containers/bin/python");
-    let mut command = Command::new(&python);
-    command.arg(root().join("tests/containers/yaml_to_json.py")).arg(root().join("docker-compose.yml"));
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("{}: {error}; tests/run installs what the tests need", python.display()));
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json(&output.stdout)
+    let [compose] = <[Value; 1]>::try_from(yaml("docker-compose.yml")).expect("one document");
+    compose
 }
 
 fn serde_json(bytes: &[u8]) -> Value {
     let text = std::str::from_utf8(bytes).expect("UTF-8");
     text.parse().unwrap_or_else(|error| panic!("{error} in {text}"))
-}
-
-fn strings(value: &Value) -> Vec<&str> {
-    let list = value.as_array().unwrap_or_else(|| panic!("no list: {value}"));
-    list.iter().map(|item| item.as_str().unwrap_or_else(|| panic!("no string: {item}"))).collect()
-}
-
-/// Seconds out of `15s`.
-fn seconds(text: &str) -> Duration {
-    let number = text.strip_suffix('s').and_then(|number| number.parse().ok());
-    Duration::from_secs(number.unwrap_or_else(|| panic!("{text:?} are no seconds")))
-}
-
-/// What follows a word at the beginning of a line of a file.
-fn after<'a>(text: &'a str, word: &str) -> Vec<&'a str> {
-    text.lines().filter_map(|line| line.trim_start().strip_prefix(word)).map(str::trim).collect()
 }
 
 /// The configuration keys that the hub's service sets, and their values.
@@ -98,8 +68,11 @@ fn nothing_is_open_that_need_not_be() {
         assert!(user.split(':').all(|id| id.parse::<u32>().is_ok_and(|id| id > 0)), "{name} is {user}");
         assert!(service["healthcheck"]["test"].is_array(), "{name}");
         for port in service.get("ports").map(strings).unwrap_or_default() {
-            assert!(name == "nginx" && port.starts_with("127.0.0.1:"), "{name} has {port}");
+            let wanted = name == "nginx" || MONITORING.contains(&name.as_str());
+            assert!(wanted && port.starts_with("127.0.0.1:"), "{name} has {port}");
         }
+        let profiles = service.get("profiles").map(strings).unwrap_or_default();
+        assert_eq!(profiles == ["monitoring"], MONITORING.contains(&name.as_str()), "{name} {profiles:?}");
     }
     let raw = text("docker-compose.yml");
     assert!(!raw.to_lowercase().contains("password") && !raw.contains('@'), "a secret?");
@@ -115,7 +88,7 @@ fn images_are_pinned() {
     let images = services.filter(|service| service.get("build").is_none());
     let images = images.map(|service| service["image"].as_str().expect("an image").to_owned());
     let all: Vec<String> = bases.chain(images).collect();
-    assert_eq!(all.len(), 4, "{all:?}");
+    assert_eq!(all.len(), 6, "{all:?}");
     for image in all {
         let version = image.split_once(':').map(|(_, tag)| tag.split('-').next().expect("a version").to_owned());
         assert!(version.is_some_and(|version| version.split('.').count() >= 2), "{image}");
@@ -139,10 +112,19 @@ fn services_find_each_other() {
     let inside = published[0].rsplit_once(':').expect("a port inside").1;
     assert!(after(&nginx, "listen ").contains(&format!("{inside};").as_str()), "nginx does not listen on {inside}");
 
+    let scraped = &yaml("configs/prometheus.yml")[0]["scrape_configs"][0]["dns_sd_configs"][0];
+    assert_eq!(strings(&scraped["names"]), ["hub"]);
+    assert_eq!(scraped["port"].to_string(), port);
+    let source = &yaml("configs/grafana-datasources.yml")[0]["datasources"][0]["url"];
+    assert_eq!(source, "http://prometheus:9090");
+    let shown = &yaml("configs/grafana-dashboards.yml")[0]["providers"][0]["options"]["path"];
+    let shown = format!("./configs/grafana.json:{}/grafana.json:ro", shown.as_str().expect("a folder"));
+    assert!(strings(&compose["services"]["grafana"]["volumes"]).contains(&shown.as_str()), "not at {shown}");
+
     for mount in SERVICES.iter().filter_map(|name| compose["services"][name].get("volumes")).flat_map(strings) {
         let source = mount.split(':').next().expect("a source");
         let named = compose["volumes"].get(source).is_some();
-        assert!(named || root().join(source).exists(), "{mount}");
+        assert!(named || path(source).exists(), "{mount}");
     }
     assert_eq!(compose["services"]["hub"]["deploy"]["replicas"], 3);
 }
@@ -209,13 +191,13 @@ fn the_build_has_all_its_sources() {
         let words: Vec<&str> = line.split(' ').collect();
         let (target, sources) = words.split_last().expect("a target");
         for source in sources {
-            assert!(root().join(source).exists(), "{source}");
+            assert!(path(source).exists(), "{source}");
             assert!(allowed.iter().any(|path| path == source), "{source} is left out by .dockerignore");
             copied.push((*source).to_owned());
             let target = folder.path().join(if target.ends_with('/') { source } else { target });
             fs::create_dir_all(target.parent().expect("in the folder")).expect("a folder");
             let mut copy = Command::new("cp");
-            assert!(copy.arg("-r").arg(root().join(source)).arg(target).status().expect("cp").success(), "{source}");
+            assert!(copy.arg("-r").arg(path(source)).arg(target).status().expect("cp").success(), "{source}");
         }
     }
     assert_eq!(allowed.iter().filter(|path| !copied.contains(path)).count(), 0, "{allowed:?} but {copied:?}");
