@@ -15,6 +15,9 @@ mod body;
 mod client;
 mod cors;
 mod forwarded;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod guard;
 mod headers;
