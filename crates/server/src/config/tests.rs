@@ -342,3 +342,34 @@ fn a_file_that_cannot_be_read_is_one_problem_among_the_others() {
     let problems = load(&[absent]).expect_err("it is not there").to_string();
     assert!(problems.contains("absent.toml: cannot be read: "), "{problems}");
 }
+
+#[test]
+fn a_line_that_is_not_toml_is_told_by_its_place_only() {
+    for (toml, place) in [
+        ("auth.hs256_secret = \"s3cret\n", "line 1, column 28"),
+        ("auth.hs256_secret = s3cret\n", "line 1, column 21"),
+        ("auth.mode = \"jwt\"\nauth.hs256_secret = \"\"\"s3cret\n| s3cret\n", "line 3, column 10"),
+        ("auth.hs256_secret = \"a\"\nauth.hs256_secret = \"s3cret\"\n", "line 2, column 6"),
+    ] {
+        let problems = of_texts(&[toml], &[]).expect_err(toml).to_string();
+        assert!(problems.starts_with(&format!("a.toml: is not TOML: TOML parse error at {place}: ")), "{problems}");
+        assert!(!problems.contains("s3cret") && !problems.contains('\n'), "{problems}");
+    }
+}
+
+#[test]
+fn what_differs_is_shown_as_it_can_be_written() {
+    let written = |toml: &str| {
+        let changed = of_texts(&[toml], &[]).expect(toml).changed;
+        changed.iter().map(|changed| format!("{} = {}\n", changed.key, changed.value)).collect::<String>()
+    };
+    for text in ["\u{200b}", "e\u{301}", "\u{301}x", "\u{feff}", "'", "\\", "\"", "\u{e000}", "\u{10ffff}", "ä"] {
+        let toml = format!("auth.public_key = '''a{text}b'''\nauth.issuers = ['''a{text}b''', 'b']\n");
+        let once = written(&toml);
+        assert_eq!(once.lines().count(), 2, "{once}");
+        assert_eq!(of_texts(&[&once], &[]).expect(&once).config, of_texts(&[&toml], &[]).expect(&toml).config);
+        assert_eq!(written(&once), once);
+    }
+    // A filter of logs may hold what no other text may.
+    assert_eq!(written("log.level = \"a\\u0000=info\""), "log.level = \"a\\u0000=info\"\n");
+}
