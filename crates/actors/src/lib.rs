@@ -19,6 +19,9 @@ mod cluster;
 mod fatal;
 #[cfg(feature = "faults")]
 mod faults;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod history;
 mod hub;
 mod local;

@@ -26,6 +26,9 @@ mod connection;
 mod eras;
 mod error;
 mod feed;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod greet;
 mod intake;
 mod keys;

@@ -311,7 +311,7 @@ impl Tokens {
     }
 
     /// The token of a request, and where it was.
-    fn find(&self, request: &HttpRequest) -> Result<Option<(String, Place)>, Problem> {
+    pub(crate) fn find(&self, request: &HttpRequest) -> Result<Option<(String, Place)>, Problem> {
         let mut headers = request.headers().get_all(header::AUTHORIZATION);
         if let Some(value) = headers.next() {
             // What a proxy in front took for the one may not be what is taken here.

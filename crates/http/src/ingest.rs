@@ -19,7 +19,6 @@ use tokio::time::timeout;
 use towncrier_wire::{EventType, Name, NewEvent, Topic, limits::PUBLISH_TOPICS_MAX, sse};
 
 use crate::{
-    Options,
     json::{self, Object},
     problem::Problem,
     state::State,
@@ -124,7 +123,8 @@ pub(crate) struct PublishItem {
 }
 
 impl PublishItem {
-    pub(crate) fn parse(text: &str, options: &Options) -> Result<Self, Problem> {
+    /// Refuses data that weighs more than `data_bytes_max`, see [`sse::data_weight`].
+    pub(crate) fn parse(text: &str, data_bytes_max: usize) -> Result<Self, Problem> {
         let object = Object::parse(text, "body", &["topic", "topics", "event", "data", "idempotency_key"])?;
         let topic = |text: &str, field: &str| Topic::new(text).map_err(|error| Problem::field(field, error));
         let (topics, many) = match (object.text("topic")?, object.texts("topics")?) {
@@ -142,7 +142,7 @@ impl PublishItem {
         let key = object.text("idempotency_key")?;
         let key =
             key.map(|key| Name::new(&key).map_err(|error| Problem::field("idempotency_key", error))).transpose()?;
-        let Content { event_type, data } = Content::of(&object, options)?;
+        let Content { event_type, data } = Content::of(&object, data_bytes_max)?;
         let events = topics
             .into_iter()
             .map(|topic| NewEvent {
@@ -165,20 +165,19 @@ pub(crate) struct Content {
 
 impl Content {
     /// The content of a direct event.
-    pub(crate) fn parse(text: &str, options: &Options) -> Result<Self, Problem> {
-        Self::of(&Object::parse(text, "body", &["event", "data"])?, options)
+    pub(crate) fn parse(text: &str, data_bytes_max: usize) -> Result<Self, Problem> {
+        Self::of(&Object::parse(text, "body", &["event", "data"])?, data_bytes_max)
     }
 
-    fn of(object: &Object<'_>, options: &Options) -> Result<Self, Problem> {
+    fn of(object: &Object<'_>, data_bytes_max: usize) -> Result<Self, Problem> {
         let event_type = object.text("event")?;
         let event_type =
             event_type.map(|text| EventType::new(&text).map_err(|error| Problem::field("event", error))).transpose()?;
         let data = data(object.raw("data").ok_or_else(|| Problem::field("data", "is missing"))?)?;
-        let max = options.data_bytes;
-        if sse::data_weight(&data) > max {
+        if sse::data_weight(&data) > data_bytes_max {
             return Err(Problem::too_large(
                 "data",
-                format_args!("must be at most {max} bytes, and 7 less for each line end"),
+                format_args!("must be at most {data_bytes_max} bytes, and 7 less for each line end"),
             ));
         }
         Ok(Self { event_type, data: data.into() })

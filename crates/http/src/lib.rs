@@ -16,6 +16,9 @@ mod client;
 mod cors;
 mod directory;
 mod forwarded;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod guard;
 mod headers;

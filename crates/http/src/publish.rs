@@ -32,7 +32,7 @@ pub(crate) async fn publish(
     let item = async {
         require_json(&request)?;
         let body = read_body(&request, payload, &state).await?;
-        let item = PublishItem::parse(body.as_str(), &state.options)?;
+        let item = PublishItem::parse(body.as_str(), state.options.data_bytes)?;
         require_light(item.events.iter().map(NewEvent::cost).sum(), &state)?;
         Ok(item)
     };
@@ -87,7 +87,7 @@ impl Batch {
         let mut batch = Self { events: Vec::new(), items: Vec::with_capacity(items.len().min(max)) };
         let mut weight = 0;
         for (index, item) in items.iter().enumerate() {
-            let item = PublishItem::parse(item, &state.options).and_then(|item| prepare(item, caller, state));
+            let item = PublishItem::parse(item, state.options.data_bytes).and_then(|item| prepare(item, caller, state));
             let item = item.map_err(|problem| problem.within(&format!("[{index}]")));
             let item = item.inspect_err(|_| refused(state, 1)).map(|item| {
                 let topics = item.events.iter().map(|event| event.topic.clone()).collect();
@@ -130,7 +130,7 @@ fn require_light(weight: usize, state: &State) -> Result<(), Problem> {
 }
 
 /// The items of a batch, each as it stands in the text.
-fn split(body: &str, lines: bool) -> Result<Vec<&str>, Problem> {
+pub(crate) fn split(body: &str, lines: bool) -> Result<Vec<&str>, Problem> {
     if lines {
         return Ok(body.lines().filter(|line| !line.trim().is_empty()).collect());
     }

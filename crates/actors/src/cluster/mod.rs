@@ -10,7 +10,7 @@ mod deeds;
 mod gather;
 mod merge;
 pub(crate) mod question;
-mod said;
+pub(crate) mod said;
 
 use std::{
     collections::{BTreeMap, HashMap},

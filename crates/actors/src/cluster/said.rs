@@ -8,7 +8,7 @@ use super::question::{Question, Reply};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Said {
+pub(crate) enum Said {
     /// The sender has just begun.
     Hello,
     /// The sender is about to end.
@@ -26,7 +26,7 @@ pub(super) enum Said {
 }
 
 impl Said {
-    pub(super) fn encode(&self) -> Bytes {
+    pub(crate) fn encode(&self) -> Bytes {
         let mut out = serde_json::to_vec(self).unwrap_or_default();
         if let Self::Ask { question: Question::Send { frame, .. }, .. } = self {
             out.push(b'\n');
@@ -36,7 +36,7 @@ impl Said {
     }
 
     /// `None` if it is not understood.
-    pub(super) fn decode(payload: &Bytes) -> Option<Self> {
+    pub(crate) fn decode(payload: &Bytes) -> Option<Self> {
         let line_end = payload.iter().position(|&byte| byte == b'\n').unwrap_or(payload.len());
         let mut said = serde_json::from_slice(&payload[..line_end]).ok()?;
         if let Self::Ask { question: Question::Send { frame, .. }, .. } = &mut said {

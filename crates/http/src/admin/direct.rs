@@ -47,7 +47,7 @@ async fn send(who: Who, request: &HttpRequest, payload: Payload, state: &State) 
     require_json(request)?;
     state.rates.direct(request)?;
     let body = read_body(request, payload, state).await?;
-    let Content { event_type, data } = Content::parse(body.as_str(), &state.options)?;
+    let Content { event_type, data } = Content::parse(body.as_str(), state.options.data_bytes)?;
     let frame = sse::direct(event_type.as_ref(), &data);
     reached("delivered", state.hub().send_direct(who, frame).await?)
 }

@@ -66,7 +66,8 @@ struct ConfigArgs {
 const EXIT_USAGE: u8 = 2;
 
 /// Does what the command line asks for.
-pub(crate) fn main() -> ExitCode {
+#[must_use]
+pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command.unwrap_or(Command::Serve(cli.config)) {
         Command::Serve(args) => run_serve(&args),

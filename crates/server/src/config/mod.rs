@@ -83,6 +83,19 @@ pub(crate) fn load_with(files: &[PathBuf], variables: &[(String, String)]) -> Re
     assemble(&files, environment, problems)
 }
 
+/// What files of these texts come to in an environment of these variables.
+///
+/// # Errors
+/// With everything that is wrong.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn of_texts(texts: &[&str], variables: &[(&str, &str)]) -> Result<Loaded, Problems> {
+    let names = ["a.toml", "b.toml"].into_iter().cycle();
+    let file = |(name, text): (&str, &&str)| FileText { name: name.into(), text: (*text).into() };
+    let files: Vec<FileText> = names.zip(texts).map(file).collect();
+    let environment = variables.iter().map(|(variable, value)| (variable.into(), value.into()));
+    assemble(&files, environment, Vec::new())
+}
+
 fn assemble(
     files: &[FileText],
     environment: impl IntoIterator<Item = (OsString, OsString)>,

@@ -74,7 +74,7 @@ impl Layer {
         let mut table = match File::from_str(&file.text, FileFormat::Toml).collect() {
             Ok(table) => table,
             Err(error) => {
-                problems.push(Problem::new("", &file.name, format!("is not TOML: {error}").trim_end()));
+                problems.push(Problem::new("", &file.name, format!("is not TOML: {}", without_excerpt(&error))));
                 return layer;
             }
         };
@@ -132,6 +132,18 @@ impl Layer {
         }
         layer
     }
+}
+
+/// What is wrong and where, without the line itself: a secret may stand there.
+fn without_excerpt(error: &ConfigError) -> String {
+    let text = error.to_string();
+    // `3 | secret = "…` and what points into it.
+    let is_excerpt = |line: &&str| {
+        let number = line.split_once('|').map(|(number, _)| number.trim());
+        number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let lines: Vec<&str> = text.lines().filter(|line| !is_excerpt(line)).collect();
+    lines.join(": ").trim_end().to_owned()
 }
 
 /// The environment variable of a key.

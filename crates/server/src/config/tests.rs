@@ -8,29 +8,17 @@ use super::{
 /// What a configuration of this file and environment comes to: the keys that differ, or all that is wrong; a line each.
 #[track_caller]
 fn check(toml: &str, env: &[(&str, &str)], expect: &[&str]) {
-    let lines: Vec<String> = match of(&[toml], env) {
+    let lines: Vec<String> = match of_texts(&[toml], env) {
         Ok(loaded) => loaded.changed.iter().map(|changed| format!("{} = {}", changed.key, changed.value)).collect(),
         Err(Problems(problems)) => problems.iter().map(ToString::to_string).collect(),
     };
     assert_eq!(lines, expect, "of {toml} and {env:?}");
 }
 
-fn of(files: &[&str], env: &[(&str, &str)]) -> Result<Loaded, Problems> {
-    let name = |position| {
-        if position == 0 { "a.toml".into() } else { "b.toml".into() }
-    };
-    let files: Vec<FileText> = files
-        .iter()
-        .enumerate()
-        .map(|(position, text)| FileText { name: name(position), text: (*text).into() })
-        .collect();
-    assemble(&files, env.iter().map(|(variable, value)| (variable.into(), value.into())), Vec::new())
-}
-
 #[test]
 fn nothing_given_is_the_defaults() {
     check("", &[], &[]);
-    let config = of(&[], &[]).expect("the defaults are good").config;
+    let config = of_texts(&[], &[]).expect("the defaults are good").config;
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.http.workers, None);
     assert_eq!(config.http.max_connections_per_address, None);
@@ -54,7 +42,7 @@ fn the_file_in_the_repository_is_the_defaults() {
     // Its commented example is good too.
     let (_, example) = stored.split_once("# [[namespaces]]").expect("there is an example");
     let example: String = example.lines().map(|line| format!("{}\n", line.trim_start_matches("# "))).collect();
-    let loaded = of(&[&format!("[[namespaces]]{example}")], &[]).expect("the example is good");
+    let loaded = of_texts(&[&format!("[[namespaces]]{example}")], &[]).expect("the example is good");
     assert_eq!(loaded.config.namespaces.len(), 1);
     assert_eq!(loaded.changed.len(), 6);
 }
@@ -96,9 +84,9 @@ fn lists_have_one_form_wherever_they_come_from() {
         &[("TOWNCRIER__CORS__ORIGINS", "https://c.example , https://d.example:1")],
         &["cors.origins = [\"https://c.example\", \"https://d.example:1\"]"],
     );
-    let config = of(&["cors.origins = [\"https://app.example\"]"], &[]).expect("good").config;
+    let config = of_texts(&["cors.origins = [\"https://app.example\"]"], &[]).expect("good").config;
     assert_eq!(config.cors.origins, ["https://app.example".parse().expect("an origin")]);
-    let late = of(
+    let late = of_texts(
         &["cors.origins = [\"https://a.example\", \"https://b.example\"]", "cors.origins = [\"https://c.example\"]"],
         &[],
     );
@@ -147,7 +135,7 @@ fn the_environment_goes_over_files_and_later_files_over_earlier_ones() {
         &[("TOWNCRIER__HISTORY__EVENTS", "7"), ("TOWNCRIER__AUTH__OPEN_TO_NETWORK", "true"), ("TOWNCRIER_URL", "x")],
         &["history.events = 7", "session.heartbeat = \"1s\"", "auth.open_to_network = true"],
     );
-    let loaded = of(
+    let loaded = of_texts(
         &["history.events = 5\nhistory.age = \"2h\"", "history.events = 6"],
         &[("TOWNCRIER__LOG__LEVEL", "info,towncrier_http=debug")],
     )
@@ -237,7 +225,7 @@ fn values_are_read_by_the_type_of_their_key() {
         ("log.level = \"loud\"", "`loud` is neither a level"),
         ("log.format = \"json\"", "log.format = \"json\""),
     ] {
-        let shown = match of(&[toml], &[]) {
+        let shown = match of_texts(&[toml], &[]) {
             Ok(loaded) => format!("{} = {}", loaded.changed[0].key, loaded.changed[0].value),
             Err(problems) => problems.to_string(),
         };
@@ -277,14 +265,14 @@ fn relations_between_keys() {
 #[test]
 fn an_open_hub_listens_on_loopback_only() {
     for address in ["0.0.0.0:80", "[::]:80", "10.0.0.1:80"] {
-        let problems = of(&[], &[("TOWNCRIER__HTTP__LISTEN", address)]).expect_err(address).to_string();
+        let problems = of_texts(&[], &[("TOWNCRIER__HTTP__LISTEN", address)]).expect_err(address).to_string();
         for part in ["http.listen:", address, "auth.open_to_network = true", "TOWNCRIER__HTTP__LISTEN"] {
             assert!(problems.contains(part), "{problems}");
         }
-        of(&["auth.open_to_network = true"], &[("TOWNCRIER__HTTP__LISTEN", address)]).expect(address);
+        of_texts(&["auth.open_to_network = true"], &[("TOWNCRIER__HTTP__LISTEN", address)]).expect(address);
     }
     for address in ["127.0.0.1:80", "127.9.9.9:0", "[::1]:80"] {
-        of(&[], &[("TOWNCRIER__HTTP__LISTEN", address)]).expect(address);
+        of_texts(&[], &[("TOWNCRIER__HTTP__LISTEN", address)]).expect(address);
     }
 }
 
@@ -343,13 +331,13 @@ fn namespaces() {
     check("[[namespace]]\nprefix = \"a\"", &[], &["namespace: unknown key; did you mean `namespaces`? (a.toml)"]);
 
     let two = ["namespaces = [{ prefix = \"a\" }]", "namespaces = [{ prefix = \"b\" }]"];
-    let config = of(&two, &[]).expect("both are good").config;
+    let config = of_texts(&two, &[]).expect("both are good").config;
     assert_eq!(config.namespaces.iter().map(|it| it.prefix.as_str()).collect::<Vec<_>>(), ["b"]);
 }
 
 #[test]
 fn a_file_that_cannot_be_read_is_one_problem_among_the_others() {
-    let problems = of(&["http = ["], &[("TOWNCRIER__HTTP__WORKERS", "many")]).expect_err("both are bad");
+    let problems = of_texts(&["http = ["], &[("TOWNCRIER__HTTP__WORKERS", "many")]).expect_err("both are bad");
     assert_eq!(problems.0.len(), 2, "{problems}");
     assert!(problems.to_string().starts_with("a.toml: is not TOML: "), "{problems}");
 
@@ -357,4 +345,35 @@ fn a_file_that_cannot_be_read_is_one_problem_among_the_others() {
     let absent = folder.path().join("absent.toml");
     let problems = load(&[absent]).expect_err("it is not there").to_string();
     assert!(problems.contains("absent.toml: cannot be read: "), "{problems}");
+}
+
+#[test]
+fn a_line_that_is_not_toml_is_told_by_its_place_only() {
+    for (toml, place) in [
+        ("auth.hs256_secret = \"s3cret\n", "line 1, column 28"),
+        ("auth.hs256_secret = s3cret\n", "line 1, column 21"),
+        ("auth.mode = \"jwt\"\nauth.hs256_secret = \"\"\"s3cret\n| s3cret\n", "line 3, column 10"),
+        ("auth.hs256_secret = \"a\"\nauth.hs256_secret = \"s3cret\"\n", "line 2, column 6"),
+    ] {
+        let problems = of_texts(&[toml], &[]).expect_err(toml).to_string();
+        assert!(problems.starts_with(&format!("a.toml: is not TOML: TOML parse error at {place}: ")), "{problems}");
+        assert!(!problems.contains("s3cret") && !problems.contains('\n'), "{problems}");
+    }
+}
+
+#[test]
+fn what_differs_is_shown_as_it_can_be_written() {
+    let written = |toml: &str| {
+        let changed = of_texts(&[toml], &[]).expect(toml).changed;
+        changed.iter().map(|changed| format!("{} = {}\n", changed.key, changed.value)).collect::<String>()
+    };
+    for text in ["\u{200b}", "e\u{301}", "\u{301}x", "\u{feff}", "'", "\\", "\"", "\u{e000}", "\u{10ffff}", "ä"] {
+        let toml = format!("auth.public_key = '''a{text}b'''\nauth.issuers = ['''a{text}b''', 'b']\n");
+        let once = written(&toml);
+        assert_eq!(once.lines().count(), 2, "{once}");
+        assert_eq!(of_texts(&[&once], &[]).expect(&once).config, of_texts(&[&toml], &[]).expect(&toml).config);
+        assert_eq!(written(&once), once);
+    }
+    // A filter of logs may hold what no other text may.
+    assert_eq!(written("log.level = \"a\\u0000=info\""), "log.level = \"a\\u0000=info\"\n");
 }

@@ -298,12 +298,34 @@ impl fmt::Display for Setting {
             Self::Time(time) => write!(f, "\"{}\"", ShowTime(*time)),
             Self::Address(address) | Self::AddressOrNone(Some(address)) => write!(f, "\"{address}\""),
             Self::AddressOrNone(None) => f.write_str("\"\""),
-            // No kind of text allows a character that TOML would have escaped otherwise than Rust.
-            Self::Text(text) => write!(f, "{text:?}"),
-            Self::Url(url) => write!(f, "\"{url}\""),
+            Self::Text(text) => write!(f, "{}", Quoted(text)),
+            Self::Url(url) => write!(f, "{}", Quoted(&url.to_string())),
             Self::Secret(secret) => write!(f, "\"{secret:?}\""),
-            Self::List(items) => write!(f, "{items:?}"),
+            Self::List(items) => {
+                f.write_str("[")?;
+                for (position, item) in items.iter().enumerate() {
+                    write!(f, "{}{}", if position == 0 { "" } else { ", " }, Quoted(item))?;
+                }
+                f.write_str("]")
+            }
         }
+    }
+}
+
+/// Text as TOML quotes it. Rust's own quotes escape more, and in a way that TOML does not read.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"")?;
+        for char in self.0.chars() {
+            match char {
+                '"' | '\\' => write!(f, "\\{char}")?,
+                char if char.is_control() => write!(f, "\\u{:04X}", u32::from(char))?,
+                char => write!(f, "{char}")?,
+            }
+        }
+        f.write_str("\"")
     }
 }
 

@@ -1,0 +1,10 @@
+//! Towncrier, a hub for Server-Sent Events: all of the program but its allocator, so that what it reads can be fuzzed.
+
+mod cli;
+mod config;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+mod serve;
+
+pub use cli::main;
