@@ -37,6 +37,9 @@ const STEP_BYTES: usize = 1024 * 1024;
 /// The waits between two questions how a census goes, in ms.
 const POLL_MS: std::ops::Range<u64> = 15..45;
 
+/// How long a census waits for nodes at least; to which come two timeouts of a command and one interval of the probe.
+pub(crate) const LEAST: Duration = Duration::from_secs(2);
+
 /// How long a census stays open after events were handed in, and in all.
 const HANDING: Duration = Duration::from_secs(2);
 const OPEN_MOST: Duration = Duration::from_secs(30);
@@ -156,7 +159,7 @@ impl Commands {
             text(self.node.to_string()),
             text(millis(LATE + probe * 3).to_string()),
             // Until then the others have noticed and connected again, unless they are gone.
-            text(millis(Duration::from_secs(2) + timeout * 2 + probe).to_string()),
+            text(millis(LEAST + timeout * 2 + probe).to_string()),
             text(names.nodes_channels.as_str()),
             text(self.tell()),
             text(format!("c {partition}")),

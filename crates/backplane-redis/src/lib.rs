@@ -38,6 +38,7 @@ mod recover;
 mod replicas;
 mod rounds;
 mod scripts;
+mod sentinels;
 mod tail;
 
 pub use backplane::{RedisBackplane, connect};
