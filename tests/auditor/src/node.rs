@@ -25,7 +25,8 @@ pub const PROBE_INTERVAL: Duration = Duration::from_millis(500);
 /// A node that could not start, as Redis was away, is started again after so long.
 const START_AGAIN: Duration = Duration::from_millis(300);
 /// What a node says that cannot start because Redis is away, or one of a cluster is.
-const REDIS_IS_AWAY: [&str; 2] = ["cannot reach Redis", "Redis answers: Invalid or missing cluster state"];
+const REDIS_IS_AWAY: [&str; 3] =
+    ["cannot reach Redis", "Redis answers: Invalid or missing cluster state", "Redis answers: CLUSTERDOWN"];
 /// How many lines of a log tell the reason of an exit.
 const TAIL_LINES: usize = 6;
 /// Complaints about one node beyond this say nothing new.
