@@ -113,19 +113,21 @@ impl Commands {
         self.eras.leave(partition);
         let until = Instant::now() + OPEN_MOST * 2;
         while Instant::now() < until {
-            let (era, base) = match self.enter(partition).await? {
+            let (era, base, closing) = match self.enter(partition).await? {
                 Entered::Ready { era, head } => {
                     self.saw(partition, head);
                     self.eras.enter(partition, &era);
                     return Ok(());
                 }
-                Entered::Census { closing: true, .. } => {
-                    sleep(poll()).await;
-                    continue;
-                }
-                Entered::Census { era, base, closing: false } => (era, base),
+                Entered::Census { era, base, closing } => (era, base, closing),
             };
-            match self.take_part(partition, &era, base).await {
+            // Whoever comes while events are put back helps with that: those who began it may be gone.
+            let part = if closing {
+                self.await_end(partition, &era, base).await
+            } else {
+                self.take_part(partition, &era, base).await
+            };
+            match part {
                 // It is over, or another one has begun.
                 Err(error) if is_census(&error) => {}
                 other => other?,
@@ -142,6 +144,11 @@ impl Commands {
             handed = *last;
             self.hand(partition, era, kept).await?;
         }
+        self.await_end(partition, era, base).await
+    }
+
+    /// Says that this node is done, and goes on asking until the census is over.
+    async fn await_end(&self, partition: usize, era: &str, base: EventId) -> Result<(), Error> {
         loop {
             match self.report(partition, era, base).await? {
                 Goes::Wait(longest) => sleep(poll().min(longest.max(Duration::from_millis(1)))).await,

@@ -21,13 +21,22 @@ use fred::{
 use tokio::{
     sync::{Notify, Semaphore, watch},
     task::JoinHandle,
+    time::Instant,
 };
 use towncrier_backplane::{BackplaneError, NodeId};
 use towncrier_wire::{EventId, Heads, Topic, limits::PARTITIONS_MAX};
 
 use crate::{
-    ConnectError, Options, census::Counts, connection::Connection, eras::Eras, keys::Keys, publish, replicas::Turn,
-    scripts::Script, sentinels::{self, Lease, Sentinels}, tail::Tail,
+    ConnectError, Options,
+    census::Counts,
+    connection::Connection,
+    eras::Eras,
+    keys::Keys,
+    publish,
+    replicas::Turn,
+    scripts::Script,
+    sentinels::{self, Lease, Sentinels},
+    tail::Tail,
 };
 
 /// What fred says of a command that it had no connection for.
@@ -78,8 +87,13 @@ impl Drop for Commands {
 }
 
 impl Commands {
-    /// Connects, once.
-    pub(crate) async fn connect(config: Config, options: Options, node: NodeId) -> Result<Arc<Self>, ConnectError> {
+    /// Connects, once. With it come the Sentinels that are to be watched, if there are any.
+    pub(crate) async fn connect(
+        config: Config,
+        options: Options,
+        node: NodeId,
+    ) -> Result<(Arc<Self>, Option<Sentinels>), ConnectError> {
+        let began = Instant::now();
         let (config, sentinels) = Sentinels::resolve(config, &options).await?;
         let (client, router) = Connection::open(&config, &options).await?;
         let (client, mut routers) = (Arc::new(client), vec![router]);
@@ -91,7 +105,9 @@ impl Commands {
         }
         let keys = (0..options.partitions.count()).map(|number| Keys::new(&options.prefix, number, node)).collect();
         let permits = |max: usize| Semaphore::new(max.min(Semaphore::MAX_PERMITS));
-        Ok(Arc::new_cyclic(|this: &std::sync::Weak<Self>| {
+        let lease = Lease::new(sentinels.is_some());
+        lease.set(Some(began + sentinels::lasts(&options)));
+        let commands = Arc::new_cyclic(|this: &std::sync::Weak<Self>| {
             let kept = [client.clone(), publisher.clone()].into_iter().zip(routers).enumerate();
             let keep = kept.map(|(number, (connection, router))| {
                 let (this, options) = (this.clone(), options.clone());
@@ -109,9 +125,7 @@ impl Commands {
                     connection.keep(&options, router, again).await;
                 })
             });
-            let mut tasks: Vec<_> = keep.collect();
-            let lease = Arc::new(Lease::new(sentinels.is_some()));
-            tasks.extend(sentinels.map(|sentinels| tokio::spawn(sentinels::watch(this.clone(), sentinels))));
+            let tasks = keep.collect();
             Self {
                 publishing: permits(options.publishing_max),
                 publishing_bytes: permits(options.publishing_bytes_max.min(u32::MAX as usize)),
@@ -125,7 +139,7 @@ impl Commands {
                 seen: Mutex::new([EventId::ZERO; PARTITIONS_MAX]),
                 joins: Default::default(),
                 eras: Eras::default(),
-                lease,
+                lease: Arc::new(lease),
                 moves: watch::Sender::new(0),
                 refused: Notify::new(),
                 counts: Counts::default(),
@@ -137,7 +151,8 @@ impl Commands {
                 clustered: config.server.is_clustered(),
                 tasks,
             }
-        }))
+        });
+        Ok((commands, sentinels))
     }
 
     pub(crate) fn is_clustered(&self) -> bool {

@@ -61,7 +61,8 @@ impl Lease {
     }
 
     pub(crate) fn holds(&self) -> bool {
-        !self.watched || self.until.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|end| Instant::now() < end)
+        !self.watched
+            || self.until.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|end| Instant::now() < end)
     }
 
     pub(crate) fn set(&self, until: Option<Instant>) {
