@@ -21,6 +21,7 @@ use crate::{
     link::Link,
     peers::RedisPeers,
     rounds::{Ask, hears_itself},
+    sentinels,
 };
 
 /// Most joins, leaves and announcements that may wait.
@@ -56,7 +57,7 @@ pub async fn connect(options: Options) -> Result<(RedisBackplane, Signals), Conn
     let config = address::parse(&options.url)?;
     let (sender, receiver) = signals(options.signal_bytes_max);
     let node = NodeId::draw();
-    let commands = Commands::connect(config, options, node).await?;
+    let (commands, sentinels) = Commands::connect(config, options, node).await?;
     greet::check(&commands).await?;
     commands.settled().await.map_err(|error| ConnectError::of(&error))?;
 
@@ -71,8 +72,9 @@ pub async fn connect(options: Options) -> Result<(RedisBackplane, Signals), Conn
     })?;
     let (asks, asked) = mpsc::channel(ASKS_MAX);
     let feed = tokio::spawn(Feed::new(commands.clone(), sender, asked, heads).run(link, intake));
-    let sweeper = tokio::spawn(sweep(commands.clone()));
-    Ok((RedisBackplane { commands, asks, tasks: vec![feed, sweeper] }, receiver))
+    let mut tasks = vec![feed, tokio::spawn(sweep(commands.clone()))];
+    tasks.extend(sentinels.map(|sentinels| tokio::spawn(sentinels::watch(Arc::downgrade(&commands), sentinels))));
+    Ok((RedisBackplane { commands, asks, tasks }, receiver))
 }
 
 /// Lets go of old topics from time to time. Each node does; what one has done is done for all.

@@ -37,6 +37,9 @@ const STEP_BYTES: usize = 1024 * 1024;
 /// The waits between two questions how a census goes, in ms.
 const POLL_MS: std::ops::Range<u64> = 15..45;
 
+/// How long a census waits for nodes at least; to which come two timeouts of a command and one interval of the probe.
+pub(crate) const LEAST: Duration = Duration::from_secs(2);
+
 /// How long a census stays open after events were handed in, and in all.
 const HANDING: Duration = Duration::from_secs(2);
 const OPEN_MOST: Duration = Duration::from_secs(30);
@@ -110,19 +113,21 @@ impl Commands {
         self.eras.leave(partition);
         let until = Instant::now() + OPEN_MOST * 2;
         while Instant::now() < until {
-            let (era, base) = match self.enter(partition).await? {
+            let (era, base, closing) = match self.enter(partition).await? {
                 Entered::Ready { era, head } => {
                     self.saw(partition, head);
                     self.eras.enter(partition, &era);
                     return Ok(());
                 }
-                Entered::Census { closing: true, .. } => {
-                    sleep(poll()).await;
-                    continue;
-                }
-                Entered::Census { era, base, closing: false } => (era, base),
+                Entered::Census { era, base, closing } => (era, base, closing),
             };
-            match self.take_part(partition, &era, base).await {
+            // Whoever comes while events are put back helps with that: those who began it may be gone.
+            let part = if closing {
+                self.await_end(partition, &era, base).await
+            } else {
+                self.take_part(partition, &era, base).await
+            };
+            match part {
                 // It is over, or another one has begun.
                 Err(error) if is_census(&error) => {}
                 other => other?,
@@ -139,6 +144,11 @@ impl Commands {
             handed = *last;
             self.hand(partition, era, kept).await?;
         }
+        self.await_end(partition, era, base).await
+    }
+
+    /// Says that this node is done, and goes on asking until the census is over.
+    async fn await_end(&self, partition: usize, era: &str, base: EventId) -> Result<(), Error> {
         loop {
             match self.report(partition, era, base).await? {
                 Goes::Wait(longest) => sleep(poll().min(longest.max(Duration::from_millis(1)))).await,
@@ -156,7 +166,7 @@ impl Commands {
             text(self.node.to_string()),
             text(millis(LATE + probe * 3).to_string()),
             // Until then the others have noticed and connected again, unless they are gone.
-            text(millis(Duration::from_secs(2) + timeout * 2 + probe).to_string()),
+            text(millis(LEAST + timeout * 2 + probe).to_string()),
             text(names.nodes_channels.as_str()),
             text(self.tell()),
             text(format!("c {partition}")),

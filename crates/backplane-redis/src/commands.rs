@@ -19,15 +19,24 @@ use fred::{
     types::{ClusterHash, CustomCommand, Value, config::Config},
 };
 use tokio::{
-    sync::{Notify, Semaphore},
+    sync::{Notify, Semaphore, watch},
     task::JoinHandle,
+    time::Instant,
 };
 use towncrier_backplane::{BackplaneError, NodeId};
 use towncrier_wire::{EventId, Heads, Topic, limits::PARTITIONS_MAX};
 
 use crate::{
-    ConnectError, Options, census::Counts, connection::Connection, eras::Eras, keys::Keys, publish, replicas::Turn,
-    scripts::Script, tail::Tail,
+    ConnectError, Options,
+    census::Counts,
+    connection::Connection,
+    eras::Eras,
+    keys::Keys,
+    publish,
+    replicas::Turn,
+    scripts::Script,
+    sentinels::{self, Lease, Sentinels},
+    tail::Tail,
 };
 
 /// What fred says of a command that it had no connection for.
@@ -47,6 +56,9 @@ pub(crate) struct Commands {
     /// How often a node was new in a partition, as far as this one has heard.
     pub(crate) joins: [AtomicU64; PARTITIONS_MAX],
     pub(crate) eras: Eras,
+    pub(crate) lease: Arc<Lease>,
+    /// Counts how often commands went to another server.
+    pub(crate) moves: watch::Sender<u64>,
     pub(crate) tail: Tail,
     /// Told when a script was refused in the era that this node is in.
     pub(crate) refused: Notify,
@@ -75,8 +87,14 @@ impl Drop for Commands {
 }
 
 impl Commands {
-    /// Connects, once.
-    pub(crate) async fn connect(config: Config, options: Options, node: NodeId) -> Result<Arc<Self>, ConnectError> {
+    /// Connects, once. With it come the Sentinels that are to be watched, if there are any.
+    pub(crate) async fn connect(
+        config: Config,
+        options: Options,
+        node: NodeId,
+    ) -> Result<(Arc<Self>, Option<Sentinels>), ConnectError> {
+        let began = Instant::now();
+        let (config, sentinels) = Sentinels::resolve(config, &options).await?;
         let (client, router) = Connection::open(&config, &options).await?;
         let (client, mut routers) = (Arc::new(client), vec![router]);
         let mut publisher = client.clone();
@@ -87,15 +105,21 @@ impl Commands {
         }
         let keys = (0..options.partitions.count()).map(|number| Keys::new(&options.prefix, number, node)).collect();
         let permits = |max: usize| Semaphore::new(max.min(Semaphore::MAX_PERMITS));
-        Ok(Arc::new_cyclic(|this: &std::sync::Weak<Self>| {
-            let kept = [client.clone(), publisher.clone()].into_iter().zip(routers);
-            let keep = kept.map(|(connection, router)| {
+        let lease = Lease::new(sentinels.is_some());
+        lease.set(Some(began + sentinels::lasts(&options)));
+        let commands = Arc::new_cyclic(|this: &std::sync::Weak<Self>| {
+            let kept = [client.clone(), publisher.clone()].into_iter().zip(routers).enumerate();
+            let keep = kept.map(|(number, (connection, router))| {
                 let (this, options) = (this.clone(), options.clone());
                 tokio::spawn(async move {
-                    let again = || {
+                    let again = |moved: bool| {
                         if let Some(this) = this.upgrade() {
                             this.loaded.iter().for_each(|loaded| loaded.store(false, Ordering::Relaxed));
                             this.suspect.store(false, Ordering::Relaxed);
+                            this.lease.doubt.notify_one();
+                            if moved && number == 0 {
+                                this.moves.send_modify(|moves| *moves += 1);
+                            }
                         }
                     };
                     connection.keep(&options, router, again).await;
@@ -115,6 +139,8 @@ impl Commands {
                 seen: Mutex::new([EventId::ZERO; PARTITIONS_MAX]),
                 joins: Default::default(),
                 eras: Eras::default(),
+                lease: Arc::new(lease),
+                moves: watch::Sender::new(0),
                 refused: Notify::new(),
                 counts: Counts::default(),
                 turns: Default::default(),
@@ -125,7 +151,8 @@ impl Commands {
                 clustered: config.server.is_clustered(),
                 tasks,
             }
-        }))
+        });
+        Ok((commands, sentinels))
     }
 
     pub(crate) fn is_clustered(&self) -> bool {
@@ -239,6 +266,7 @@ impl Commands {
                 tracing::warn!(%error, "redis refuses a command");
                 if error.details().starts_with("READONLY") {
                     // It was the primary once: ask again who is.
+                    self.lease.doubt.notify_one();
                     let (client, publisher) = (self.client.client(), self.publisher.client());
                     let apart = self.options.replicas > 0;
                     tokio::spawn(async move {
@@ -256,6 +284,7 @@ impl Commands {
     fn suspect(&self, error: &Error) {
         if !self.suspect.swap(true, Ordering::Relaxed) {
             tracing::warn!(%error, "redis does not answer");
+            self.lease.doubt.notify_one();
         }
     }
 

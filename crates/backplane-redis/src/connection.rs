@@ -1,11 +1,12 @@
 //! A connection that commands go by, which always comes back.
 //!
 //! fred connects again by itself when a connection breaks. But its task may end for good: in a cluster, one command that is
-//! redirected by `ASK`, as when a slot moves, is enough where nothing may be sent twice. Then another client takes its place.
+//! redirected by `ASK`, as when a slot moves, is enough where nothing may be sent twice. Then another client takes its place;
+//! and also when the server is not to be used any more.
 
 use std::{
     sync::{
-        PoisonError, RwLock,
+        Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -17,11 +18,14 @@ use fred::{
     interfaces::{ClientLike, ClusterInterface, EventInterface},
     types::{
         Builder,
-        config::{Config, ServerConfig},
+        config::{Config, Server, ServerConfig},
     },
 };
 use tokio::{
-    sync::broadcast::{Receiver, error::RecvError},
+    sync::{
+        Notify,
+        broadcast::{Receiver, error::RecvError},
+    },
     task::JoinHandle,
     time::{sleep, timeout},
 };
@@ -46,12 +50,17 @@ pub(crate) struct Connection {
     client: RwLock<Client>,
     /// Whether fred has given up, and no other client has come yet.
     replacing: AtomicBool,
+    /// Where it is to go instead.
+    target: Mutex<Option<Server>>,
+    /// Told when that changed.
+    sent: Notify,
 }
 
 impl Connection {
     pub(crate) async fn open(config: &Config, options: &Options) -> Result<(Self, Router), ConnectError> {
         let (client, router) = open(config, options).await?;
-        Ok((Self { client: RwLock::new(client), replacing: AtomicBool::new(false) }, router))
+        let (target, sent) = (Mutex::default(), Notify::new());
+        Ok((Self { client: RwLock::new(client), replacing: AtomicBool::new(false), target, sent }, router))
     }
 
     /// What to send by, now.
@@ -63,19 +72,45 @@ impl Connection {
         !self.replacing.load(Ordering::Relaxed) && self.client().is_connected()
     }
 
-    /// Keeps it connected, and says so whenever it was connected again. Never ends.
-    pub(crate) async fn keep(&self, options: &Options, mut router: Router, mut again: impl FnMut()) {
+    /// Which server it is made for; none if that is a cluster.
+    pub(crate) fn server(&self) -> Option<Server> {
+        match self.client().client_config().server {
+            ServerConfig::Centralized { server } => Some(server),
+            _ => None,
+        }
+    }
+
+    /// Sees to it that it goes to a server. Gives whether it is still on its way.
+    pub(crate) fn go_to(&self, server: &Server) -> bool {
+        let mut target = self.target.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = self.server().as_ref() == Some(server);
+        if target.as_ref() != Some(server) && !(there && target.is_none()) {
+            *target = Some(server.clone());
+            self.replacing.store(true, Ordering::Relaxed);
+            self.sent.notify_one();
+        }
+        !there || self.replacing.load(Ordering::Relaxed)
+    }
+
+    /// Keeps it connected, and says so whenever it was connected again, and whether to another server. Never ends.
+    pub(crate) async fn keep(&self, options: &Options, mut router: Router, mut again: impl FnMut(bool)) {
         let mut reconnects = self.client().reconnect_rx();
         loop {
+            let before = self.server();
             tokio::select! {
                 ended = &mut router.0 => {
                     tracing::warn!(?ended, "the redis client has given up, another one takes its place");
                     router = self.replace(options).await;
                     reconnects = self.client().reconnect_rx();
                 }
+                () = self.sent.notified() => {
+                    // What is under way ends with the old one, and is not known to be stored.
+                    router = self.replace(options).await;
+                    reconnects = self.client().reconnect_rx();
+                }
                 () = next(&mut reconnects) => {}
             }
-            again();
+            again(self.server() != before);
         }
     }
 
@@ -85,7 +120,12 @@ impl Connection {
         loop {
             sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
             wait = (wait * 2).min(REPLACE_MOST);
-            match open(&self.config(), options).await {
+            let config = self.config();
+            let opened = tokio::select! {
+                opened = open(&config, options) => opened,
+                () = self.sent.notified() => continue,
+            };
+            match opened {
                 Ok((client, router)) => {
                     *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
                     self.replacing.store(false, Ordering::Relaxed);
@@ -100,6 +140,9 @@ impl Connection {
     fn config(&self) -> Config {
         let client = self.client();
         let mut config = client.client_config();
+        if let Some(server) = self.target.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            config.server = ServerConfig::Centralized { server };
+        }
         if let (ServerConfig::Clustered { hosts, .. }, Some(routes)) =
             (&mut config.server, client.cached_cluster_state())
         {

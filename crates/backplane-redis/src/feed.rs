@@ -206,6 +206,7 @@ impl Feed {
                 () = self.commands.refused.notified() => if self.commands.eras.is_refused() {
                     return Err(Trouble::Link("redis is another one".to_owned()));
                 },
+                () = link.left_behind() => return Err(Trouble::Link("another server is in use".to_owned())),
                 _ = probe.tick(), if idle => asking = Some(self.begin(&link)),
             }
             if self.round.is_none() && asking.is_none() {

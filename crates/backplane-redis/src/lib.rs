@@ -42,6 +42,7 @@ mod recover;
 mod replicas;
 mod rounds;
 mod scripts;
+mod sentinels;
 mod tail;
 
 pub use accounts::RedisAccounts;

@@ -19,7 +19,10 @@ use fred::{
 };
 use futures_util::future::try_join_all;
 use tokio::{
-    sync::broadcast::error::{RecvError, TryRecvError},
+    sync::{
+        broadcast::error::{RecvError, TryRecvError},
+        watch,
+    },
     task::JoinHandle,
     time::timeout,
 };
@@ -38,6 +41,7 @@ pub(crate) struct Link {
     /// In a cluster, the partition of the first client.
     sharded: Option<usize>,
     patience: Duration,
+    moves: watch::Receiver<u64>,
 }
 
 impl Drop for Link {
@@ -53,6 +57,7 @@ impl Link {
         intake: &Arc<Intake>,
         partitions: Range<usize>,
     ) -> Result<Self, Error> {
+        let moves = commands.moves.subscribe();
         let client = commands.client.client();
         let own = client.client_config();
         let configs: Vec<_> = if commands.is_clustered() {
@@ -72,6 +77,7 @@ impl Link {
             tasks: Vec::new(),
             sharded: commands.is_clustered().then_some(partitions.start),
             patience: commands.options.command_timeout,
+            moves,
         };
         let links = configs.len();
         for config in configs {
@@ -127,6 +133,16 @@ impl Link {
         )
         .await
         .map(drop)
+    }
+
+    /// Waits until commands may go to another server than messages come from.
+    pub(crate) fn left_behind(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut moves = self.moves.clone();
+        async move {
+            if moves.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// Each client with its channels, if it has any.

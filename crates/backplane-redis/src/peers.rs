@@ -161,6 +161,7 @@ async fn listen_once(
                 pong.map_err(why)?;
             }
             _ = ping.tick(), if pinging.is_none() => pinging = Some(Box::pin(link.barrier())),
+            () = link.left_behind() => return Err("another server is in use".to_owned()),
             () = sender.closed() => return Ok(()),
         }
     }

@@ -110,7 +110,8 @@ impl Commands {
         let mut open: Vec<_> = (0..calls.len()).collect();
         let until = Instant::now() + self.options.command_timeout;
         loop {
-            let eras: Eras = std::array::from_fn(|partition| self.eras.current(partition));
+            let leased = self.lease.holds();
+            let eras: Eras = std::array::from_fn(|partition| self.eras.current(partition).filter(|_| leased));
             let (ready, mut later): (Vec<_>, Vec<_>) =
                 open.into_iter().partition(|&index| eras[calls[index].partition].is_some());
             let sent: Vec<_> = ready.iter().map(|&index| &calls[index]).collect();
@@ -169,7 +170,8 @@ impl Commands {
                 self.tail.published(call.partition, published.id, content, event.idempotency_key.clone());
             }
         });
-        if counts { Ok(published) } else { Err(BackplaneError::TimedOut) }
+        // Whoever stood still may have been answered by a server that is the primary no more.
+        if counts && self.lease.holds() { Ok(published) } else { Err(BackplaneError::TimedOut) }
     }
 
     /// What too few replicas have is stored, but not as safely as was asked.

@@ -365,3 +365,31 @@ async fn a_repeated_publish_is_held_as_it_was_stored() {
     assert_eq!(data(&events), ["as it was stored", "second"]);
     assert_eq!((events[1].id(), events[1].prev()), (second.id, first.id));
 }
+
+/// A node was killed between two calls that put events back, and with it the only one that knew how far it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_census_that_nobody_ends_is_ended_by_whoever_comes() {
+    let redis = forgetful();
+    let node = Node::start(options(&redis, 1)).await;
+    node.publish("a", "1").await;
+    drop(node);
+    let info = redis.ask(&["INFO", "replication"]);
+    let server = info.lines().find_map(|line| line.strip_prefix("master_replid:")).expect("its name");
+    let head = redis.ask(&["HGET", "{test:0}:meta", "head"]);
+    let head = head.lines().nth(1).expect("an id");
+    let mut left = vec!["HSET", "{test:0}:meta"];
+    let census = format!("{server}:1.1");
+    for (name, value) in [("census", census.as_str()), ("stage", "closing"), ("base", head), ("top", head), ("why", "")]
+    {
+        left.extend([name, value]);
+    }
+    for name in ["until", "opened", "told", "had", "newcomers", "handed", "restored"] {
+        left.extend([name, "0"]);
+    }
+    assert!(redis.ask(&left).starts_with(':'));
+    let node =
+        tokio::time::timeout(Duration::from_secs(10), Node::start(options(&redis, 1))).await.expect("it comes up");
+    node.publish("a", "2").await;
+    assert_eq!(data(&history(&node, "a").await), ["1", "2"]);
+    assert_eq!(node.backplane.heals(), Heals { censuses: 1, events: 0, incomplete: 0 });
+}

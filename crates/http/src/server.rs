@@ -37,7 +37,7 @@ use crate::{
     cors, gate,
     ingest::Bodies,
     options::{Listener, Role},
-    paced::Paced,
+    paced::{Opening, Paced},
     rates::Rates,
     routes,
     state::State,
@@ -197,13 +197,13 @@ fn plain(
     stopping: GracefulShutdownSignal,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
     let options = state.options.clone();
-    let http = protocol(&options, address, stopping)
+    let http = protocol(address, stopping)
         .keep_alive(KEEP_ALIVE)
         .h1(map_config(app(state).into_factory(), |()| AppConfig::default()));
     fn_service(move |stream: TcpStream| {
         prepare(&stream, &options);
         let peer = stream.peer_addr().ok();
-        ready(Ok::<_, DispatchError>((Paced::new(stream), peer)))
+        ready(Ok::<_, DispatchError>((Paced::new(stream, Opening::Request, options.request_head_timeout), peer)))
     })
     .and_then(http)
 }
@@ -216,7 +216,7 @@ fn encrypted(
     acceptor: TlsAcceptor,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
     let options = state.options.clone();
-    let http = protocol(&options, address, stopping)
+    let http = protocol(address, stopping)
         .keep_alive(H2_KEEP_ALIVE)
         .h2_initial_window_size(H2_STREAM_WINDOW)
         .h2_initial_connection_window_size(H2_CONNECTION_WINDOW)
@@ -224,16 +224,16 @@ fn encrypted(
         .finish(map_config(app(state).into_factory(), |()| AppConfig::default()));
     fn_service(move |stream: TcpStream| {
         prepare(&stream, &options);
-        let (acceptor, peer) = (acceptor.clone(), stream.peer_addr().ok());
+        let (acceptor, peer, within) = (acceptor.clone(), stream.peer_addr().ok(), options.request_head_timeout);
         async move {
             let accepted = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await;
             let stream = accepted.map_err(|_| io::Error::from(io::ErrorKind::TimedOut)).flatten();
             let stream = stream.map_err(DispatchError::Io)?;
-            let protocol = match stream.get_ref().1.alpn_protocol() {
-                Some(b"h2") => Protocol::Http2,
-                _ => Protocol::Http1,
+            let (protocol, opening) = match stream.get_ref().1.alpn_protocol() {
+                Some(b"h2") => (Protocol::Http2, Opening::Preface),
+                _ => (Protocol::Http1, Opening::Request),
             };
-            Ok::<_, DispatchError>((Paced::new(stream), protocol, peer))
+            Ok::<_, DispatchError>((Paced::new(stream, opening, within), protocol, peer))
         }
     })
     .and_then(http)
@@ -241,7 +241,6 @@ fn encrypted(
 
 /// What holds for every connection.
 fn protocol<T, S>(
-    options: &Options,
     address: SocketAddr,
     stopping: GracefulShutdownSignal,
 ) -> HttpServiceBuilder<T, S, ExpectHandler, UpgradeHandler>
@@ -256,7 +255,8 @@ where
             let stopping = stopping.clone();
             async move { stopping.notified().await }
         })
-        .client_request_timeout(options.request_head_timeout)
+        // `Paced` has one that reads first what has come.
+        .client_request_timeout(Duration::ZERO)
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)
         // A client that has sent its FIN has closed its `EventSource`: nobody half-closes a stream to go on reading.
         .h1_allow_half_closed(false)

@@ -18,6 +18,16 @@ impl Id {
         Self::read(text, 10)
     }
 
+    /// The first of a millisecond since 1970.
+    ///
+    /// # Panics
+    /// When that is beyond all ids.
+    #[must_use]
+    pub fn first_of(ms: u128) -> Self {
+        let ms = u64::try_from(ms).ok().filter(|ms| *ms < 1 << (64 - SEQ_BITS));
+        Self(ms.expect("a time of this age") << SEQ_BITS)
+    }
+
     fn read(text: &str, radix: u32) -> Option<Self> {
         let (ms, seq) = text.split_once('-')?;
         let (ms, seq) = (u64::from_str_radix(ms, radix).ok()?, u64::from_str_radix(seq, radix).ok()?);

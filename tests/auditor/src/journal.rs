@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use crate::ids::{Cursor, Id};
@@ -38,19 +38,36 @@ impl Key {
 
 /// Time since the run began.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock(Instant);
+pub struct Clock {
+    began: Instant,
+    /// The same moment by the clock that ids are made from.
+    since_1970: Duration,
+}
 
 impl Clock {
     /// It begins now.
     #[must_use]
     pub fn start() -> Self {
-        Self(Instant::now())
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Self::begun_at(since_1970.expect("a clock that is set"))
+    }
+
+    /// It begins now, and the time by the clock that ids are made from is given.
+    #[must_use]
+    pub fn begun_at(since_1970: Duration) -> Self {
+        Self { began: Instant::now(), since_1970 }
     }
 
     /// How long ago it began.
     #[must_use]
     pub fn now(self) -> Duration {
-        self.0.elapsed()
+        self.began.elapsed()
+    }
+
+    /// The first id that can be given then.
+    #[must_use]
+    pub fn id_at(self, time: Duration) -> Id {
+        Id::first_of((self.since_1970 + time).as_millis())
     }
 }
 

@@ -16,10 +16,17 @@ use crate::traffic;
 
 /// How long a node may take to end after SIGTERM: `shutdown.timeout`, and some patience with a busy machine.
 const STOPS_WITHIN: Duration = Duration::from_secs(15);
+/// `shutdown.timeout`.
+pub const SHUTDOWN: Duration = Duration::from_secs(5);
+/// `backplane.redis.command_timeout`.
+pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
+/// `backplane.redis.probe_interval`.
+pub const PROBE_INTERVAL: Duration = Duration::from_millis(500);
 /// A node that could not start, as Redis was away, is started again after so long.
 const START_AGAIN: Duration = Duration::from_millis(300);
 /// What a node says that cannot start because Redis is away, or one of a cluster is.
-const REDIS_IS_AWAY: [&str; 2] = ["cannot reach Redis", "Redis answers: Invalid or missing cluster state"];
+const REDIS_IS_AWAY: [&str; 3] =
+    ["cannot reach Redis", "Redis answers: Invalid or missing cluster state", "Redis answers: CLUSTERDOWN"];
 /// How many lines of a log tell the reason of an exit.
 const TAIL_LINES: usize = 6;
 /// Complaints about one node beyond this say nothing new.
@@ -163,6 +170,7 @@ impl Node {
     }
 
     fn start(&mut self) {
+        let ms = |time: Duration| format!("{}ms", time.as_millis());
         let settings = [
             ("http.listen", self.addr.to_string()),
             ("http.workers", "2".to_owned()),
@@ -171,8 +179,8 @@ impl Node {
             ("node.id", self.name.clone()),
             ("backplane.kind", "redis".to_owned()),
             ("backplane.redis.url", self.redis_url.clone()),
-            ("backplane.redis.command_timeout", "1s".to_owned()),
-            ("backplane.redis.probe_interval", "500ms".to_owned()),
+            ("backplane.redis.command_timeout", ms(COMMAND_TIMEOUT)),
+            ("backplane.redis.probe_interval", ms(PROBE_INTERVAL)),
             ("backplane.partitions", crate::ids::PARTITIONS.to_string()),
             ("publish.timeout", "2s".to_owned()),
             ("history.events", "1000000".to_owned()),
@@ -183,7 +191,7 @@ impl Node {
             ("limits.data_bytes", "16KiB".to_owned()),
             ("publish.idempotency_age", "1h".to_owned()),
             ("publish.idempotency_keys", "10000000".to_owned()),
-            ("shutdown.timeout", "5s".to_owned()),
+            ("shutdown.timeout", ms(SHUTDOWN)),
             ("log.format", "human".to_owned()),
         ];
         let serve = Towncrier::new(&["serve"]).file("configs/towncrier.toml", &traffic::namespaces());

@@ -53,6 +53,13 @@ pub fn summary(options: &Options, record: &Record, verdict: &Verdict) -> String 
         named(&verdict.needless_gaps),
         verdict.told_but_held
     );
+    if verdict.restarts.0 > 0 {
+        let _ = writeln!(
+            text,
+            "restarts     {} of Redis, {} of them with a node that could not come in time: {} gaps of these",
+            verdict.restarts.0, verdict.restarts.1, verdict.excused_gaps
+        );
+    }
     if options.mode.is_lossy() {
         let _ = writeln!(
             text,

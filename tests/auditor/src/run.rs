@@ -141,7 +141,7 @@ pub fn run(options: &Options, folder: &Path) -> Record {
         complaints.extend(node.complaints.iter().cloned());
         complaints.extend(node.panics());
     }
-    Record { mode: options.mode, journals, publishes, histories, faults, complaints, drained }
+    Record { mode: options.mode, clock, journals, publishes, histories, faults, complaints, drained }
 }
 
 /// Takes all faults away; gives what is wrong already.

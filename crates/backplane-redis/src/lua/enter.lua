@@ -1,6 +1,10 @@
 -- The first thing that a node does on a server, or when it was answered CENSUS: it learns the era, or that a census is open,
 -- which it opens if need be.
 --
+-- Beside the era, meta says which one the last census ended (from), and up to which id the floor has told of everything that
+-- was lost (known): what another server gave before that census ended. It may have gone on giving ids after that, and nobody
+-- has been told of these.
+--
 -- In meta, a census is: census: the era that will begin; base: the head that survived; opened, until (ms); top: the newest
 -- id that any node has seen; had: how often a node was new, as far as that survived, and told: the most that any node knows
 -- of; newcomers: nodes that took part and are not known here; stage: '' while events are handed in, then 'closing'; why: ''
@@ -18,8 +22,19 @@ local here = server()
 local time = redis.call('TIME')
 local next_era = here .. ':' .. time[1] .. '.' .. time[2]
 local seen_ms, seen_seq = split(ARGV[2])
-local got = redis.call('HMGET', KEYS[1], 'head', 'floor', 'era', 'census', 'base', 'stage', 'known', 'why')
+local got = redis.call('HMGET', KEYS[1], 'head', 'floor', 'era', 'census', 'base', 'stage', 'known', 'why', 'from')
 local head, era, census, base, stage, why = got[1], got[3], got[4], got[5], got[6], got[8] or ''
+
+-- Whether the caller comes from another era, in which it may have seen what no census knew of.
+local function late()
+  if ARGV[3] == '' or ARGV[3] == era or (ARGV[3] == got[9] and redis.call('SISMEMBER', KEYS[5], ARGV[4]) == 1) then
+    return false
+  end
+  local known_ms, known_seq = split(got[7] or '0-0')
+  local own_ms, own_seq = split(redis.call('HGET', KEYS[3], ARGV[3]) or '0-0')
+  return above(seen_ms, seen_seq, known_ms, known_seq) and above(seen_ms, seen_seq, own_ms, own_seq)
+end
+local LATE = 'a node came that was in no census and had seen more than survived'
 
 if not head or not got[2] then
   if server_of(ARGV[3]) == here then
@@ -31,21 +46,17 @@ if not head or not got[2] then
   return { 'ready', next_era, head, present(KEYS[1], KEYS[2], ARGV[4], own) }
 end
 if census and server_of(census) == here then
+  if stage == '' and ARGV[3] ~= census and redis.call('SISMEMBER', KEYS[4], ARGV[4]) == 0 and late() then
+    redis.call('HSET', KEYS[1], 'why', LATE)
+  end
   return { 'census', census, base, stage }
 end
 
 if not census and era and server_of(era) == here then
-  -- Whoever comes from another era may have seen what no census knew of. What is up to `known`, the floor has told.
-  local late = false
-  if ARGV[3] ~= era and ARGV[3] ~= '' and redis.call('SISMEMBER', KEYS[5], ARGV[4]) == 0 then
-    local known_ms, known_seq = split(got[7] or '0-0')
-    local own_ms, own_seq = split(redis.call('HGET', KEYS[3], ARGV[3]) or '0-0')
-    late = above(seen_ms, seen_seq, known_ms, known_seq) and above(seen_ms, seen_seq, own_ms, own_seq)
-  end
-  if not late then
+  if not late() then
     return { 'ready', era, head, present(KEYS[1], KEYS[2], ARGV[4], own) }
   end
-  why = 'a node came that was in no census and had seen more than survived'
+  why = LATE
 end
 
 -- What was handed in to a census that a change of server cut short stays; who was awaited or done with it must come again,

@@ -10,7 +10,7 @@
 -- stream  stream  one for each topic: fields e (type), p (id of the topic's event before), d (data), in this order
 --
 -- nodes   zset    nodes by the ms of their last call, this server's clock
--- eras    hash    era that ended whole -> newest id of it that this server had, when nodes handed in the rest
+-- eras    hash    era that ended in a census -> newest id of it that this server had, when nodes handed in the rest
 -- awaited, came   sets    nodes whose part in the census is wanted, and nodes that did their part in the last one
 -- handed  hash    id -> an event that a node handed in; `order`, a zset, has the same ids, so padded that names sort as ids do
 --

@@ -18,7 +18,7 @@ local ERAS_MAX = 32
 
 local now, own = clocks(ARGV[1])
 local names = { 'census', 'stage', 'why', 'until', 'top', 'told', 'had', 'newcomers', 'head', 'floor', 'events', 'bytes',
-  'base', 'era', 'handed', 'restored', 'opened' }
+  'base', 'era', 'known', 'handed', 'restored', 'opened' }
 local meta = {}
 for i, value in ipairs(redis.call('HMGET', KEYS[1], unpack(names))) do
   meta[names[i]] = value
@@ -103,13 +103,15 @@ if meta.why ~= '' or head ~= meta.base then
 end
 if meta.why ~= '' then
   floor = head
-  redis.call('HSET', KEYS[1], 'known', head)
-  redis.call('DEL', KEYS[7])
-elseif meta.era then
+  -- Not the head: another server may give ids below that from now on, for as long as it does not know that it is deposed.
+  redis.call('HSET', KEYS[1], 'known', newest(meta.known or '0-0', text(math.max(0, own - 2 * SKEW_MS), 0)))
+end
+if meta.era then
   if redis.call('HLEN', KEYS[7]) >= ERAS_MAX then
     redis.call('DEL', KEYS[7])
   end
   redis.call('HSET', KEYS[7], meta.era, meta.base)
+  redis.call('HSET', KEYS[1], 'from', meta.era)
 end
 local joins = math.max(tonumber(redis.call('HGET', KEYS[1], 'joins')) or 0, tonumber(meta.told))
 redis.call('HSET', KEYS[1], 'era', meta.census, 'head', head, 'floor', floor, 'joins', joins)

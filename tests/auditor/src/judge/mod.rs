@@ -1,5 +1,6 @@
 //! The verdict on a run, from nothing but what was written down. `docs/testing.md` says what is held to be right and why.
 
+mod restarts;
 mod stream;
 mod truth;
 
@@ -14,11 +15,12 @@ use std::{
 
 use crate::{
     ids::Id,
-    journal::{Journal, Key, Publish, Reason, Seen},
+    journal::{Clock, Journal, Key, Publish, Reason, Seen},
     schedule::Planned,
     system::Mode,
     traffic::{BRIEF_EVENTS, TOPICS, is_brief},
 };
+use restarts::Restarts;
 use truth::Truth;
 
 /// Everything that a run leaves behind.
@@ -26,6 +28,8 @@ use truth::Truth;
 pub struct Record {
     /// How Redis was run.
     pub mode: Mode,
+    /// What all times are told by.
+    pub clock: Clock,
     /// What each subscriber saw.
     pub journals: Vec<Journal>,
     /// Everything that was published.
@@ -109,6 +113,10 @@ pub struct Verdict {
     pub told_but_held: usize,
     /// The first few of them.
     pub held_examples: Vec<Violation>,
+    /// Restarts of a Redis that keeps everything, and those of them that a node could not come back to in time.
+    pub restarts: (usize, usize),
+    /// Gaps that tell of a loss which the latter only made possible.
+    pub excused_gaps: usize,
     /// Acknowledged events that Redis lost.
     pub lost_by_redis: usize,
     /// Topics of which some node still holds what Redis lost, and another does not.
@@ -157,8 +165,10 @@ pub fn judge(record: &Record) -> Verdict {
     verdict.retries = record.publishes.iter().map(|publish| u64::from(publish.attempts.saturating_sub(1))).sum();
     ids_rise(record, &truth, &mut verdict);
     histories_agree(record, &truth, &mut verdict);
+    let restarts = Restarts::find(record);
+    verdict.restarts = restarts.counts();
     for journal in &record.journals {
-        stream::judge(journal, &truth, record.mode, &mut verdict);
+        stream::judge(journal, &truth, &restarts, record.mode, &mut verdict);
     }
     recovery(record, &mut verdict);
     verdict

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{
     Kind, Verdict, Violation,
+    restarts::Restarts,
     truth::{Event, Truth},
 };
 use crate::{
@@ -32,10 +33,13 @@ struct Gap {
 struct Reader<'a> {
     journal: &'a Journal,
     truth: &'a Truth,
+    restarts: &'a Restarts,
     verdict: &'a mut Verdict,
     wanted: Vec<bool>,
     /// How far it has come: all before this it has, was told of, or never wanted. Nothing before its first stream.
     through: Option<Cursor>,
+    /// The cursor with which the stream that is open was asked for.
+    asked: Option<Cursor>,
     /// The id of the last event in each partition.
     last: [Id; PARTITIONS],
     got: HashMap<Key, Id>,
@@ -49,14 +53,16 @@ struct Reader<'a> {
 }
 
 /// Judges one subscriber.
-pub(super) fn judge(journal: &Journal, truth: &Truth, mode: Mode, verdict: &mut Verdict) {
+pub(super) fn judge(journal: &Journal, truth: &Truth, restarts: &Restarts, mode: Mode, verdict: &mut Verdict) {
     let wanted = TOPICS.iter().map(|topic| journal.selectors.iter().any(|selector| fits(selector, topic))).collect();
     let mut reader = Reader {
         journal,
         truth,
+        restarts,
         verdict,
         wanted,
         through: None,
+        asked: None,
         last: [Id::default(); PARTITIONS],
         got: HashMap::new(),
         ids: HashSet::new(),
@@ -80,6 +86,7 @@ pub(super) fn judge(journal: &Journal, truth: &Truth, mode: Mode, verdict: &mut 
             Seen::Connected { asked, cursor, resumed, .. } => {
                 streams += 1;
                 reader.end_stream();
+                reader.asked = *asked;
                 if !resumed && asked.is_some() {
                     begun = Some(*cursor);
                 } else {
@@ -156,6 +163,11 @@ impl Reader<'_> {
         let may = match reason {
             Reason::Expired => self.lossy || !topics.is_empty() && topics.iter().all(|topic| is_brief(*topic)),
             Reason::Dropped => is_conflated(&self.journal.selectors),
+            Reason::BackplaneLost if !self.lossy => {
+                let excused = self.asked.is_some_and(|asked| self.restarts.explain(at, asked));
+                self.verdict.excused_gaps += usize::from(excused);
+                excused
+            }
             Reason::BackplaneLost | Reason::UnknownCursor => self.lossy,
         };
         if !may {

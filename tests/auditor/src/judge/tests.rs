@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::{Kind, Record, Verdict, judge};
 use crate::{
     ids::{Cursor, Id},
-    journal::{Journal, Key, Line, Publish, Reason, Seen},
+    journal::{Clock, Journal, Key, Line, Publish, Reason, Seen},
+    schedule::{Fault, Planned},
     system::Mode,
     traffic::topic,
 };
@@ -47,6 +48,7 @@ impl Story {
         let journal = Journal { subscriber: 0, selectors: vec!["**".to_owned()], lines: Vec::new() };
         let record = Record {
             mode: Mode::Single,
+            clock: Clock::begun_at(Duration::ZERO),
             journals: vec![journal],
             publishes: (101..110).map(publish).collect(),
             histories: vec![history],
@@ -59,6 +61,11 @@ impl Story {
 
     fn lossy(mut self) -> Self {
         self.record.mode = Mode::Sentinel;
+        self
+    }
+
+    fn befalls(mut self, fault: Fault, from: u32, until: u32) -> Self {
+        self.record.faults.push(Planned { at: ms(from), lasts: ms(until - from), fault });
         self
     }
 
@@ -157,6 +164,33 @@ fn a_gap_needs_a_reason() {
     complete().lossy().gap(Reason::BackplaneLost, &[], 109).passes();
     let held = Story::of("brief/0").events("brief/0", 101..103).gap(Reason::Expired, &["brief/0"], 102);
     held.events("brief/0", 104..110).fails(Kind::WrongGap);
+}
+
+#[test]
+fn a_restart_of_redis_is_told_of_only_if_a_node_could_not_come() {
+    let told = |cursor: u32| {
+        let complete = Story::of("news/asia").events("news/asia", 101..110).befalls(Fault::KillRedis(0), 500, 600);
+        complete.connected(Some(cursor), cursor, true).gap(Reason::BackplaneLost, &[], cursor)
+    };
+    told(109).fails(Kind::WrongGap);
+    told(109).befalls(Fault::KillNode(1), 400, 3000).passes();
+    assert_eq!(told(109).befalls(Fault::KillNode(1), 400, 3000).verdict().excused_gaps, 1);
+    told(109).befalls(Fault::StopNode(1), 400, 3000).passes();
+    told(109).befalls(Fault::FreezeNode(1), 400, 7000).passes();
+    told(109).befalls(Fault::FreezeRedisLink(1), 400, 7000).passes();
+    told(109).befalls(Fault::FreezeRedis(0), 700, 3000).passes();
+
+    // It came back in time, or it went when all was over.
+    told(109).befalls(Fault::FreezeNode(1), 400, 900).fails(Kind::WrongGap);
+    told(109).befalls(Fault::KillNode(1), 9000, 10_000).fails(Kind::WrongGap);
+    told(109).befalls(Fault::FreezeRedis(1), 700, 3000).fails(Kind::WrongGap);
+    told(109).befalls(Fault::CutRedisLink(1), 500, 500).fails(Kind::WrongGap);
+    // The client had been given its cursor long after.
+    told(20_000).befalls(Fault::KillNode(1), 400, 3000).fails(Kind::WrongGap);
+    // Redis was not restarted before that.
+    let before = Story::of("news/asia").events("news/asia", 101..110).befalls(Fault::KillRedis(0), 1500, 1600);
+    let before = before.befalls(Fault::KillNode(1), 400, 3000).connected(Some(109), 109, true);
+    before.gap(Reason::BackplaneLost, &[], 109).fails(Kind::WrongGap);
 }
 
 #[test]

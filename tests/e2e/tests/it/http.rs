@@ -1,8 +1,11 @@
 //! The HTTP surface: probes, slow and broken requests, and what a client sends behind its GET.
 
-use std::time::{Duration, Instant};
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
-use towncrier_e2e::{Connection, Hub, Response, SOON};
+use towncrier_e2e::{Connection, Hub, Response, SOON, Signal};
 
 #[test]
 fn probes_and_metrics_answer() {
@@ -70,7 +73,8 @@ fn slow_heads_are_not_waited_for() {
         let mut connection = Connection::open(hub.addr());
         connection.send(beginning).expect("send");
         match connection.response(SOON) {
-            Ok(answer) => assert_eq!(answer.status(), 408, "{beginning:?}"),
+            // Any status would stop an `EventSource` for good.
+            Ok(answer) => panic!("{beginning:?} is answered {}", answer.status()),
             Err(error) => assert_ne!(error.kind(), std::io::ErrorKind::TimedOut, "{beginning:?} is waited for"),
         }
     }
@@ -86,6 +90,37 @@ fn a_head_that_drips_in_is_slow_too() {
     let dripping = |connection: &mut Connection| connection.send("X-Drip: drop\r\n").is_ok();
     while dripping(&mut connection) && !connection.closed_within(Duration::from_millis(50)) {
         assert!(started.elapsed() < SOON, "the hub still reads the head");
+    }
+}
+
+#[test]
+fn a_hub_that_stood_still_takes_no_client_for_slow() {
+    const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
+    let hub = Hub::with("http.request_head_timeout", "1s").start();
+    let small = "GET /events?topic=news HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n".to_owned();
+    let large = small.replace("Accept", &format!("Cookie: {}\r\nAccept", "c".repeat(6000)));
+    let open = || (0..8).map(|_| Connection::open(hub.addr())).collect::<Vec<_>>();
+    let send = |connections: &mut Vec<Connection>, head: &str| {
+        connections.iter_mut().for_each(|connection| connection.send(head).expect("send"));
+    };
+
+    let (mut before, mut before_large) = (open(), open());
+    hub.get("/health").ok();
+    hub.signal(Signal::STOP);
+    let (mut meanwhile, mut meanwhile_large, mut after) = (open(), open(), open());
+    send(&mut before, &small);
+    send(&mut before_large, &large);
+    send(&mut meanwhile, &small);
+    send(&mut meanwhile_large, &large);
+    sleep(HEAD_TIMEOUT * 3);
+    hub.signal(Signal::CONT);
+    send(&mut after, &small);
+
+    let all = [("before", before), ("before, large", before_large), ("meanwhile", meanwhile)];
+    for (when, connections) in all.into_iter().chain([("meanwhile, large", meanwhile_large), ("after", after)]) {
+        let statuses: Vec<_> =
+            connections.into_iter().map(|mut connection| connection.head(SOON).expect("an answer").status).collect();
+        assert_eq!(statuses, [200; 8], "{when}");
     }
 }
 

@@ -1,9 +1,9 @@
 //! TLS and HTTP/2, as `curl`, `openssl` and Node's HTTP/2 client see them.
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -180,6 +180,26 @@ fn a_handshake_that_never_comes_ends() {
     silent.set_read_timeout(Some(SOON * 3)).expect("a timeout");
     assert_eq!(silent.read(&mut [0; 1]).expect("the end"), 0);
     assert!(began.elapsed() > Duration::from_secs(2), "it is given some time: {:?}", began.elapsed());
+}
+
+#[test]
+fn a_request_that_never_comes_behind_a_handshake_ends() {
+    let authority = Authority::new();
+    let (hub, address) = secure(&authority);
+    let _hub = hub.set("http.request_head_timeout", "500ms").start();
+    let openings = [("h2", ""), ("h2", "PRI * HTTP/2.0\r\n\r\n"), ("http/1.1", ""), ("http/1.1", "GET /")];
+    for (protocol, opening) in openings {
+        let mut client = Command::new("openssl");
+        client.args(["s_client", "-quiet", "-connect", &address.to_string(), "-alpn", protocol]);
+        client.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut client = client.spawn().expect("openssl is installed");
+        let mut input = client.stdin.take().expect("piped");
+        input.write_all(opening.as_bytes()).expect("sent");
+        let began = Instant::now();
+        let ended = || client.try_wait().expect("a child").map(|_| ()).ok_or("it goes on");
+        eventually(&format!("{protocol} ends after {opening:?}"), SOON, ended);
+        assert!(began.elapsed() > Duration::from_millis(400), "it is given some time: {:?}", began.elapsed());
+    }
 }
 
 #[test]
