@@ -237,6 +237,7 @@ impl Commands {
             text(names.streams.as_str()),
             number(STEP_EVENTS),
             number(STEP_BYTES),
+            text(&*self.eras.last(partition).unwrap_or_default()),
         ];
         let answer = self.ask(&scripts::REPORT, partition, era, keys.map(Clone::clone).to_vec(), more).await?;
         self.goes(partition, answer).map_err(odd)

@@ -11,7 +11,8 @@
 --
 -- nodes   zset    nodes by the ms of their last call, this server's clock
 -- eras    hash    era that ended in a census -> newest id of it that this server had, when nodes handed in the rest
--- awaited, came   sets    nodes whose part in the census is wanted, and nodes that did their part in the last one
+-- awaited set     nodes whose part in the census is wanted
+-- came    hash    node that did its part in the last one -> era that it came from
 -- handed  hash    id -> an event that a node handed in; `order`, a zset, has the same ids, so padded that names sort as ids do
 --
 -- A server that is restarted or promoted may have lost the tail of what was written, and says nothing of it. But its
