@@ -157,6 +157,9 @@ async fn what_a_node_took_with_it_is_told_to_be_lost() {
     wait("the loss", || listener.heard.lock().unwrap().lost.first().map(|heads| assert!(heads[0] >= gone))).await;
     assert!(listener.backplane.losses() > 0);
     assert_eq!(healed(&[&listener]).await.incomplete, 1);
+    let counts = listener.backplane.counts();
+    assert_eq!((counts.heals, counts.healed_events, counts.heals_incomplete), (1, 1, 1), "{counts:?}");
+    assert!(counts.reconnects > 0 && counts.relinks > 0 && counts.resyncs > 0 && counts.losses > 0, "{counts:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
