@@ -193,6 +193,7 @@ impl Commands {
             number(millis(HANDING) as usize),
             number(millis(OPEN_MOST) as usize),
             age(millis(self.options.idempotency_age).max(1)),
+            text(names.streams.as_str()),
         ];
         for (id, kept) in kept {
             let content = &kept.content;
