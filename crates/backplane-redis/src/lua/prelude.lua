@@ -82,19 +82,23 @@ local function open(meta, now, seen, era)
   if not string.find(redis.call('INFO', 'replication'), 'master_replid:' .. string.sub(era, 1, 40), 1, true) then
     refuse()
   end
-  local seen_ms, seen_seq = split(seen)
   local got = redis.call('HMGET', meta, 'head', 'floor', 'events', 'bytes', 'era', 'census')
-  local ms, seq
+  local seen_ms, seen_seq, ms, seq
   if got[1] and got[2] then
     if got[5] ~= era or got[6] then
       refuse()
     end
     ms, seq = split(got[1])
-    if not above(seen_ms, seen_seq, ms, seq) then
+    -- Mostly the caller has seen all there is.
+    if seen ~= got[1] then
+      seen_ms, seen_seq = split(seen)
+    end
+    if not seen_ms or not above(seen_ms, seen_seq, ms, seq) then
       return ms, seq, got[2], tonumber(got[3]) or 0, tonumber(got[4]) or 0
     end
     ms, seq = seen_ms, seen_seq
   else
+    seen_ms, seen_seq = split(seen)
     ms, seq = after(seen_ms, seen_seq, now)
   end
   return ms, seq, begin(meta, ms, seq, era), tonumber(got[3]) or 0, tonumber(got[4]) or 0
