@@ -34,7 +34,7 @@ fn floor(socket: &str) -> f64 {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/lua/");
         std::fs::read_to_string(format!("{folder}{name}")).expect("a script")
     };
-    let source = format!("{}\n{}", read("prelude.lua"), read("publish.lua"));
+    let source = ["prelude.lua", "events.lua", "store.lua", "publish.lua"].map(read).join("\n");
     let load = Command::new("redis-cli").args(["-s", socket, "SCRIPT", "LOAD", &source]).output().expect("redis-cli");
     let digest = String::from_utf8_lossy(&load.stdout).trim().to_owned();
     let info = Command::new("redis-cli").args(["-s", socket, "INFO", "replication"]).output().expect("redis-cli");

@@ -1,10 +1,16 @@
 //! The trait, on top of the commands and the feed.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use tokio::{sync::mpsc, task::JoinHandle};
 use towncrier_backplane::{
-    Answer, Backplane, BackplaneError, ControlMessage, NodeId, Published, Signals, control_messages, signals,
+    Answer, Backplane, BackplaneError, ControlMessage, Counts, NodeId, Published, Signals, control_messages, signals,
 };
 use towncrier_core::{
     TopicRead,
@@ -100,7 +106,7 @@ impl RedisBackplane {
     /// that resume are told by history; those that were here all the time, by nobody as yet: see [`Backplane`].
     #[must_use]
     pub fn losses(&self) -> u64 {
-        self.commands.losses.load(std::sync::atomic::Ordering::Relaxed)
+        self.commands.losses.load(Ordering::Relaxed)
     }
 
     /// Who may log in, as far as it is kept in Redis.
@@ -207,6 +213,19 @@ impl Backplane for RedisBackplane {
             self.commands.close().await;
             self.tasks.iter().for_each(JoinHandle::abort);
         })
+    }
+
+    fn counts(&self) -> Counts {
+        let (heals, count) = (self.heals(), |counter: &AtomicU64| counter.load(Ordering::Relaxed));
+        Counts {
+            reconnects: count(&self.commands.reconnects),
+            relinks: count(&self.commands.relinks),
+            resyncs: count(&self.commands.resyncs),
+            heals: heals.censuses,
+            healed_events: heals.events,
+            heals_incomplete: heals.incomplete,
+            losses: self.losses(),
+        }
     }
 
     fn totals(&self) -> Answer<'_, Result<Totals, BackplaneError>> {

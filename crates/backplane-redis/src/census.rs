@@ -193,6 +193,7 @@ impl Commands {
             number(millis(HANDING) as usize),
             number(millis(OPEN_MOST) as usize),
             age(millis(self.options.idempotency_age).max(1)),
+            text(names.streams.as_str()),
         ];
         for (id, kept) in kept {
             let content = &kept.content;
@@ -237,6 +238,7 @@ impl Commands {
             text(names.streams.as_str()),
             number(STEP_EVENTS),
             number(STEP_BYTES),
+            text(&*self.eras.last(partition).unwrap_or_default()),
         ];
         let answer = self.ask(&scripts::REPORT, partition, era, keys.map(Clone::clone).to_vec(), more).await?;
         self.goes(partition, answer).map_err(odd)

@@ -15,7 +15,11 @@
 //! of its ids (`recover`); the head up to which it is read is asked for after the new subscriptions are in force,
 //! so what comes after it comes live.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::{
     sync::mpsc,
@@ -145,6 +149,7 @@ impl Feed {
     async fn reopen(&self) -> Result<(Link, Arc<Intake>), Trouble> {
         let intake = Arc::new(Intake::new(self.commands.options.intake_bytes_max));
         let link = Link::open(&self.commands, &intake, 0..self.commands.keys.len()).await?;
+        self.commands.relinks.fetch_add(1, Ordering::Relaxed);
         Ok((link, intake))
     }
 

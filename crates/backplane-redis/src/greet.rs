@@ -67,7 +67,7 @@ async fn keys_are_ours(commands: &Commands) -> Result<(), ConnectError> {
             (&names.nodes, zset),
             (&names.eras, hash),
             (&names.awaited, set),
-            (&names.came, set),
+            (&names.came, hash),
             (&names.handed, hash),
             (&names.order, zset),
         ];

@@ -54,6 +54,7 @@ impl Feed {
     pub(crate) async fn recover(&mut self, partitions: Range<usize>) -> Result<(), Trouble> {
         let began = Instant::now();
         for partition in partitions {
+            self.commands.resyncs.fetch_add(1, Ordering::Relaxed);
             let (after, told) = (self.through[partition], self.recover_one(partition).await?);
             if told > 0 {
                 tracing::info!(partition, %after, upto = %self.through[partition], told, "read from history what was missed");

@@ -157,6 +157,9 @@ async fn what_a_node_took_with_it_is_told_to_be_lost() {
     wait("the loss", || listener.heard.lock().unwrap().lost.first().map(|heads| assert!(heads[0] >= gone))).await;
     assert!(listener.backplane.losses() > 0);
     assert_eq!(healed(&[&listener]).await.incomplete, 1);
+    let counts = listener.backplane.counts();
+    assert_eq!((counts.heals, counts.healed_events, counts.heals_incomplete), (1, 1, 1), "{counts:?}");
+    assert!(counts.reconnects > 0 && counts.relinks > 0 && counts.resyncs > 0 && counts.losses > 0, "{counts:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -392,4 +395,34 @@ async fn a_census_that_nobody_ends_is_ended_by_whoever_comes() {
     node.publish("a", "2").await;
     assert_eq!(data(&history(&node, "a").await), ["1", "2"]);
     assert_eq!(node.backplane.heals(), Heals { censuses: 1, events: 0, incomplete: 0 });
+}
+
+/// Its answer was lost with the server, the publisher repeated it at another one, and then the first one is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_stored_without_an_answer_and_repeated_elsewhere_is_held_once() {
+    let mut redis = forgetful();
+    let node = Node::start(options(&redis, 1)).await;
+    node.join("**").await;
+    node.publish("a", "0").await;
+    redis.copy("before");
+    let ghost = Node::start(options(&redis, 1)).await;
+    let lost = ghost.try_publish("b", "x", Some("key")).await.unwrap().id;
+    ghost.backplane.close().await;
+    drop(ghost);
+    redis.copy("after");
+    // A node that was not told of it, as one whose link broke with the server.
+    drop(node);
+    redis.tear_to("before");
+    let node = Node::start(options(&redis, 1)).await;
+    node.join("**").await;
+    let told = node.try_publish("b", "x", Some("key")).await.unwrap();
+    assert!(told.id > lost && !told.duplicate);
+    node.hears(1).await;
+    redis.tear_to("after");
+    let began = Instant::now();
+    while history(&node, "b").await.iter().map(|event| event.id()).collect::<Vec<_>>() != [told.id] {
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", history(&node, "b").await);
+    }
+    let again = node.try_publish("b", "x", Some("key")).await.unwrap();
+    assert_eq!((again.id, again.duplicate), (told.id, true));
 }

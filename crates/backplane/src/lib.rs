@@ -50,6 +50,25 @@ pub struct Published {
     pub duplicate: bool,
 }
 
+/// What went wrong between a node and its backplane so far, and what became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// How often the connection that commands go by was made again.
+    pub reconnects: u64,
+    /// How often the connection that events come by was made again.
+    pub relinks: u64,
+    /// How often history was read for events that may have been missed.
+    pub resyncs: u64,
+    /// How often what the backplane had lost was put back, counted by one of the nodes that took part.
+    pub heals: u64,
+    /// How many events that were.
+    pub healed_events: u64,
+    /// How often it was not known whether that was all, so that sessions were told of a loss.
+    pub heals_incomplete: u64,
+    /// How often it was found that followed events were lost for good.
+    pub losses: u64,
+}
+
 /// What one node holds of a hub, as a backplane gives it.
 #[derive(Debug)]
 pub struct Ends {
@@ -113,6 +132,11 @@ pub trait Backplane: Debug + Send + Sync + 'static {
     /// Ends in good order: nothing is published any more, and others need not wait for this node. Signals end.
     fn close(&self) -> Answer<'_, ()> {
         Box::pin(std::future::ready(()))
+    }
+
+    /// What went wrong so far; nothing, where nothing can.
+    fn counts(&self) -> Counts {
+        Counts::default()
     }
 
     /// What is held in all; also the round trip that readiness rests on.

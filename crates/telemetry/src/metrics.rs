@@ -88,6 +88,20 @@ pub struct Metrics {
     pub history_bytes: Gauge,
     /// Topics that the history knows.
     pub history_topics: Gauge,
+    /// Connections to the backplane that commands go by, made again.
+    pub backplane_reconnects: Count,
+    /// Connections to the backplane that events come by, made again.
+    pub backplane_relinks: Count,
+    /// Partitions that were read from history for events that may have been missed.
+    pub backplane_resyncs: Count,
+    /// Partitions to which the nodes put back what the backplane had lost, each counted at one node.
+    pub backplane_heals: Count,
+    /// Events that were put back.
+    pub backplane_healed_events: Count,
+    /// Of these partitions, those of which sessions were told that something may be lost.
+    pub backplane_heals_incomplete: Count,
+    /// Losses of followed events that were found here.
+    pub backplane_losses: Count,
     /// Connections refused, by reason.
     pub connections_refused: Counters<RefusedReason>,
     /// Tokens looked at, by what became of them; counted while `auth.mode` is `jwt`.
@@ -169,6 +183,17 @@ impl Metrics {
             history_events: own.gauge("history_events", "Events that the history holds"),
             history_bytes: own.gauge("history_bytes", "Bytes that the history holds"),
             history_topics: own.gauge("history_topics", "Topics that the history knows"),
+            backplane_reconnects: own.count("backplane_reconnects", "Connections for commands that were made again"),
+            backplane_relinks: own.count("backplane_relinks", "Connections for events that were made again"),
+            backplane_resyncs: own
+                .count("backplane_resyncs", "Partitions read from history for events that may have been missed"),
+            backplane_heals: own.count("backplane_heals", "Partitions that got back what the backplane had lost"),
+            backplane_healed_events: own.count("backplane_healed_events", "Events that were put back"),
+            backplane_heals_incomplete: own.count(
+                "backplane_heals_incomplete",
+                "Partitions of which sessions were told that something may be lost",
+            ),
+            backplane_losses: own.count("backplane_losses", "Losses of followed events that were found"),
             connections_refused: own.counts("connections_refused", "Connections refused, by reason"),
             auth: own.counts("auth", "Tokens looked at, by what became of them"),
             logins: own.count("logins", "Logins"),

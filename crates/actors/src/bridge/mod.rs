@@ -273,6 +273,7 @@ impl Bridge {
 
     fn every_second(&mut self, ctx: &mut Context<Self>) {
         self.resync();
+        self.count();
         // One at a time: a backplane that does not answer is not asked again and again.
         if std::mem::replace(&mut self.announcing, true) {
             return;
@@ -290,6 +291,22 @@ impl Bridge {
             }
         };
         ctx.spawn(work.into_actor(self).map(|(), bridge, _| bridge.announcing = false));
+    }
+
+    /// Brings the counters up to what the backplane has counted.
+    fn count(&self) {
+        let (counts, metrics) = (self.backplane.counts(), &self.metrics);
+        for (counter, counted) in [
+            (&metrics.backplane_reconnects, counts.reconnects),
+            (&metrics.backplane_relinks, counts.relinks),
+            (&metrics.backplane_resyncs, counts.resyncs),
+            (&metrics.backplane_heals, counts.heals),
+            (&metrics.backplane_healed_events, counts.healed_events),
+            (&metrics.backplane_heals_incomplete, counts.heals_incomplete),
+            (&metrics.backplane_losses, counts.losses),
+        ] {
+            counter.inc_by(counted.saturating_sub(counter.get()));
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 use actix::System;
 use tokio::time::{sleep, timeout};
 use towncrier_actors::{Hub, Options, Policies, SessionSpec, SessionStream, Worker};
-use towncrier_backplane::{Answer, Backplane, BackplaneError, Embedded, Ends, Published};
+use towncrier_backplane::{Answer, Backplane, BackplaneError, Counts, Embedded, Ends, Published};
 use towncrier_core::{
     TopicRead,
     rooms::{Policy, Slow},
@@ -42,6 +42,7 @@ pub(crate) fn with_hub(options: Options, test: impl AsyncFnOnce(Hub, Arc<Countin
             reads: AtomicUsize::new(0),
             floors: AtomicUsize::new(0),
             reading: Default::default(),
+            healed: AtomicUsize::new(0),
         });
         let metrics = Arc::new(Metrics::new("test"));
         let hub = Hub::start(options, Ends::alone(backplane.clone(), signals), metrics);
@@ -176,6 +177,8 @@ pub(crate) struct Counting {
     pub(crate) floors: AtomicUsize,
     /// How many reads are under way, and were at most.
     pub(crate) reading: [AtomicUsize; 2],
+    /// How many events it says were put back.
+    pub(crate) healed: AtomicUsize,
 }
 
 impl Backplane for Counting {
@@ -237,5 +240,9 @@ impl Backplane for Counting {
 
     fn totals(&self) -> Answer<'_, Result<Totals, BackplaneError>> {
         self.inner.totals()
+    }
+
+    fn counts(&self) -> Counts {
+        Counts { healed_events: self.healed.load(Ordering::SeqCst) as u64, ..self.inner.counts() }
     }
 }

@@ -1,6 +1,6 @@
 //! What one stream gives.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use towncrier_actors::{ListSessions, Who};
 use towncrier_wire::{Name, Start, sse};
@@ -154,5 +154,20 @@ fn a_stream_ends_when_its_token_expires() {
         assert_eq!(close.data, r#"{"reason":"token_expired","reconnect":true}"#);
         assert_eq!(ends.next().await, None);
         stays.take(0..1).await;
+    });
+}
+
+#[test]
+fn what_the_backplane_counts_shows_among_the_metrics() {
+    with_hub(options(), async |hub, backplane| {
+        for healed in [3, 5] {
+            backplane.healed.store(healed, Ordering::SeqCst);
+            eventually("counted", || match hub.metrics().backplane_healed_events.get() {
+                counted if counted == healed as u64 => Ok(()),
+                counted => Err(counted),
+            })
+            .await;
+        }
+        assert_eq!(hub.metrics().backplane_losses.get(), 0);
     });
 }

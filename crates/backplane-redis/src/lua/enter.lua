@@ -1,9 +1,8 @@
 -- The first thing that a node does on a server, or when it was answered CENSUS: it learns the era, or that a census is open,
 -- which it opens if need be.
 --
--- Beside the era, meta says which one the last census ended (from), and up to which id the floor has told of everything that
--- was lost (known): what another server gave before that census ended. It may have gone on giving ids after that, and nobody
--- has been told of these.
+-- Beside the era, meta says up to which id the floor has told of everything that was lost (known): what another server gave
+-- before a census that was not whole ended. It may have gone on giving ids after that, and nobody has been told of these.
 --
 -- In meta, a census is: census: the era that will begin; base: the head that survived; opened, until (ms); top: the newest
 -- id that any node has seen; had: how often a node was new, as far as that survived, and told: the most that any node knows
@@ -22,12 +21,12 @@ local here = server()
 local time = redis.call('TIME')
 local next_era = here .. ':' .. time[1] .. '.' .. time[2]
 local seen_ms, seen_seq = split(ARGV[2])
-local got = redis.call('HMGET', KEYS[1], 'head', 'floor', 'era', 'census', 'base', 'stage', 'known', 'why', 'from')
+local got = redis.call('HMGET', KEYS[1], 'head', 'floor', 'era', 'census', 'base', 'stage', 'known', 'why')
 local head, era, census, base, stage, why = got[1], got[3], got[4], got[5], got[6], got[8] or ''
 
 -- Whether the caller comes from another era, in which it may have seen what no census knew of.
 local function late()
-  if ARGV[3] == '' or ARGV[3] == era or (ARGV[3] == got[9] and redis.call('SISMEMBER', KEYS[5], ARGV[4]) == 1) then
+  if ARGV[3] == '' or ARGV[3] == era or redis.call('HGET', KEYS[5], ARGV[4]) == ARGV[3] then
     return false
   end
   local known_ms, known_seq = split(got[7] or '0-0')
@@ -62,7 +61,10 @@ end
 -- What was handed in to a census that a change of server cut short stays; who was awaited or done with it must come again,
 -- however old the calls are by which it is known here.
 if census then
-  redis.call('SUNIONSTORE', KEYS[4], KEYS[4], KEYS[5])
+  local came = redis.call('HGETALL', KEYS[5])
+  for i = 1, #came, 2 do
+    redis.call('SADD', KEYS[4], came[i])
+  end
 else
   base = head
   redis.call('DEL', KEYS[4])

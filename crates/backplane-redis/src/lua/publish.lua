@@ -33,7 +33,7 @@ local known = redis.call('HGET', KEYS[2], topic)
 local prev = known and parse(known) or floor
 local age, most = tonumber(ARGV[8]), tonumber(ARGV[7])
 ms, seq = after(ms, seq, now)
-local more, more_bytes = store(KEYS[6], topic, known, ms, seq, prev, kind, data, most, age, own)
+local more, more_bytes, id = store(KEYS[6], topic, known, ms, seq, prev, kind, data, most, age, own)
 if not more and string.find(more_bytes.err, 'equal or smaller', 1, true) then
   -- Somebody else wrote to the stream. Go on above that, as long as it is an id that we can have.
   local info = redis.call('XINFO', 'STREAM', KEYS[6])
@@ -46,20 +46,18 @@ if not more and string.find(more_bytes.err, 'equal or smaller', 1, true) then
   if ms > MS_MAX then
     return redis.error_reply('ERR the stream of topic ' .. topic .. ' has a foreign id beyond all time; delete the key')
   end
-  more, more_bytes = store(KEYS[6], topic, known, ms, seq, prev, kind, data, most, age, own)
+  more, more_bytes, id = store(KEYS[6], topic, known, ms, seq, prev, kind, data, most, age, own)
 end
 if not more then
   return more_bytes
 end
-local id = text(ms, seq)
-redis.call('HSET', KEYS[1], 'head', id, 'events', string.format('%.0f', events + more), 'bytes',
-  string.format('%.0f', bytes + more_bytes))
+redis.call('HSET', KEYS[1], 'head', id, 'events', events + more, 'bytes', bytes + more_bytes)
 if KEYS[7] then
   redis.call('SET', KEYS[7], id, 'PX', ARGV[9])
 end
 
 local name = ARGV[13]
-local message = table.concat({ 'e ', id, ' ', prev, ' ', #kind, ' ', #topic, ' ', #name, ' ', kind, topic, name, data })
+local message = 'e ' .. id .. ' ' .. prev .. ' ' .. #kind .. ' ' .. #topic .. ' ' .. #name .. ' ' .. kind .. topic .. name .. data
 redis.call(ARGV[12], ARGV[10], message)
 redis.call(ARGV[12], ARGV[11], message)
 return { id, 0, prev }

@@ -12,6 +12,7 @@
 --       5 1 if the caller holds all that it published above the base, else 0
 --       6 how often a node was new, as far as the caller knows; 0 if it knew of nothing before this census
 --       7 what a stream's key begins with  8, 9 most events and bytes to put back in one call
+--       10 era that the caller came from, or ''
 -- Gives {'wait', ms}, {'closing'}, or {'done', base, handed in, restored, why it is not whole or '', head, ms it took}
 
 local ERAS_MAX = 32
@@ -36,7 +37,7 @@ end
 if meta.stage ~= 'closing' then
   meta.top = newest(ARGV[2], meta.top)
   meta.told = math.max(tonumber(meta.told), tonumber(ARGV[6]))
-  if redis.call('SADD', KEYS[9], ARGV[4]) == 1 then
+  if redis.call('HSETNX', KEYS[9], ARGV[4], ARGV[10]) == 1 then
     redis.call('SREM', KEYS[8], ARGV[4])
     if ARGV[6] ~= '0' and not redis.call('ZSCORE', KEYS[6], ARGV[4]) then
       meta.newcomers = redis.call('HINCRBY', KEYS[1], 'newcomers', 1)
@@ -111,7 +112,6 @@ if meta.era then
     redis.call('DEL', KEYS[7])
   end
   redis.call('HSET', KEYS[7], meta.era, meta.base)
-  redis.call('HSET', KEYS[1], 'from', meta.era)
 end
 local joins = math.max(tonumber(redis.call('HGET', KEYS[1], 'joins')) or 0, tonumber(meta.told))
 redis.call('HSET', KEYS[1], 'era', meta.census, 'head', head, 'floor', floor, 'joins', joins)
