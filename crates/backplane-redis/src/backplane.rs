@@ -65,22 +65,33 @@ pub async fn connect(options: Options) -> Result<(RedisBackplane, Signals), Conn
     let node = NodeId::draw();
     let (commands, sentinels) = Commands::connect(config, options, node).await?;
     greet::check(&commands).await?;
-    commands.settled().await.map_err(|error| ConnectError::of(&error))?;
-
-    let intake = Arc::new(Intake::new(commands.options.intake_bytes_max));
-    let link =
-        Link::open(&commands, &intake, 0..commands.keys.len()).await.map_err(|error| ConnectError::of(&error))?;
-    let heads = hears_itself(&commands, &link, &intake).await.map_err(|trouble| {
-        ConnectError::Silent(match trouble {
-            Trouble::Link(why) => why,
-            Trouble::Over => "the node is gone".to_owned(),
-        })
-    })?;
+    let (link, intake, heads) = match enter(&commands).await {
+        Ok(entered) => entered,
+        Err(error) => {
+            // Or the next censuses would wait for a node that never was: each try has a name of its own.
+            commands.close().await;
+            return Err(error);
+        }
+    };
     let (asks, asked) = mpsc::channel(ASKS_MAX);
     let feed = tokio::spawn(Feed::new(commands.clone(), sender, asked, heads).run(link, intake));
     let mut tasks = vec![feed, tokio::spawn(sweep(commands.clone()))];
     tasks.extend(sentinels.map(|sentinels| tokio::spawn(sentinels::watch(Arc::downgrade(&commands), sentinels))));
     Ok((RedisBackplane { commands, asks, tasks }, receiver))
+}
+
+/// Becomes one of the nodes, and hears from each partition.
+async fn enter(commands: &Arc<Commands>) -> Result<(Link, Arc<Intake>, Heads), ConnectError> {
+    commands.settled().await.map_err(|error| ConnectError::of(&error))?;
+    let intake = Arc::new(Intake::new(commands.options.intake_bytes_max));
+    let link = Link::open(commands, &intake, 0..commands.keys.len()).await.map_err(|error| ConnectError::of(&error))?;
+    let heads = hears_itself(commands, &link, &intake).await.map_err(|trouble| {
+        ConnectError::Silent(match trouble {
+            Trouble::Link(why) => why,
+            Trouble::Over => "the node is gone".to_owned(),
+        })
+    })?;
+    Ok((link, intake, heads))
 }
 
 /// Lets go of old topics from time to time. Each node does; what one has done is done for all.

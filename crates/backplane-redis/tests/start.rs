@@ -53,6 +53,19 @@ async fn a_user_without_rights_is_told_what_is_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_cannot_start_is_awaited_by_nobody() {
+    let redis = Redis::start();
+    redis.ask(&["ACL", "SETUSER", "deaf", "on", ">x", "~*", "&*", "+@all", "-subscribe"]);
+    let nodes = || redis.ask(&["KEYS", "*nodes"]);
+    let _node = Node::start(options(&redis, 2)).await;
+    let entered = redis.ask(&["ZCARD", "{test:0}:nodes"]);
+    let url = format!("redis+unix://deaf:x@x{}", redis.socket().display());
+    refused(Options { url, ..options(&redis, 2) }).await;
+    assert_eq!(redis.ask(&["ZCARD", "{test:0}:nodes"]), entered, "{}", nodes());
+    assert!(entered.starts_with(":1"), "{entered:?} of {}", nodes());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_there_is_told() {
     let redis = Redis::start();
     let error = refused(Options { url: "redis+unix:///nowhere/s".to_owned(), ..options(&redis, 1) }).await;
