@@ -44,7 +44,7 @@ fn the_file_in_the_repository_is_the_defaults() {
     let example: String = example.lines().map(|line| format!("{}\n", line.trim_start_matches("# "))).collect();
     let loaded = of_texts(&[&format!("[[namespaces]]{example}")], &[]).expect("the example is good");
     assert_eq!(loaded.config.namespaces.len(), 1);
-    assert_eq!(loaded.changed.len(), 6);
+    assert_eq!(loaded.changed.len(), 8);
 }
 
 #[test]
