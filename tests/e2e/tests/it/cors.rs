@@ -58,6 +58,7 @@ fn preflights_are_answered_on_every_path() {
         ("POST", "/admin/v1/publish/batch"),
         ("GET", "/admin/v1/sessions"),
         ("DELETE", "/admin/v1/sessions/x"),
+        ("PUT", "/admin/v1/accounts/x"),
         ("HEAD", "/health"),
         ("POST", "/login"),
         ("POST", "/logout"),
@@ -84,7 +85,7 @@ fn preflights_that_ask_for_too_much_are_problems() {
     for (origin, method, headers, field) in [
         ("https://evil.example", "POST", "content-type", "Origin"),
         ("", "POST", "", "Origin"),
-        (LISTED, "PUT", "", "Access-Control-Request-Method"),
+        (LISTED, "PATCH", "", "Access-Control-Request-Method"),
         (LISTED, "TRACE", "", "Access-Control-Request-Method"),
         (LISTED, "POST", "x-forwarded-for", "Access-Control-Request-Headers"),
         (LISTED, "POST", "content-type, x y", "Access-Control-Request-Headers"),
