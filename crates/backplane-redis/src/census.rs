@@ -9,7 +9,7 @@
 //! All steps may be repeated, by the same node or by others: what was handed in twice is held once.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -98,8 +98,26 @@ impl Commands {
     }
 
     pub(crate) async fn settled(&self) -> Result<(), Error> {
-        // All to their ends: a partition whose server is away must not keep the others waiting.
-        join_all((0..self.keys.len()).map(|partition| self.settle_one(partition))).await.into_iter().collect()
+        // All to their ends: a partition whose server is away must not keep the others waiting. And one that failed is tried
+        // again as long as another waits in a census: two nodes that each failed in the partition in which the other waits
+        // would wait for each other.
+        let (busy, given_up) = (AtomicUsize::new(self.keys.len()), AtomicBool::new(false));
+        let each = async |partition| {
+            loop {
+                let settled = self.settle_one(partition).await;
+                let alone = busy.fetch_sub(1, Ordering::Relaxed) == 1;
+                if settled.is_ok() {
+                    return settled;
+                }
+                given_up.fetch_or(alone, Ordering::Relaxed);
+                sleep(poll()).await;
+                if given_up.load(Ordering::Relaxed) {
+                    return settled;
+                }
+                busy.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        join_all((0..self.keys.len()).map(each)).await.into_iter().collect()
     }
 
     async fn settle_one(&self, partition: usize) -> Result<(), Error> {
