@@ -98,26 +98,31 @@ impl Commands {
     }
 
     pub(crate) async fn settled(&self) -> Result<(), Error> {
-        // All to their ends: a partition whose server is away must not keep the others waiting. And one that failed is tried
-        // again as long as another waits in a census: two nodes that each failed in the partition in which the other waits
-        // would wait for each other.
-        let (busy, given_up) = (AtomicUsize::new(self.keys.len()), AtomicBool::new(false));
+        // All to their ends: a partition whose server is away must not keep the others waiting. And nobody may wait for a
+        // node that itself waits, in another partition, for whoever waits: so as long as one partition is in a census, those
+        // that failed are tried again, and those that are settled are looked after, as Redis may have changed since.
+        let (busy, over) = (AtomicUsize::new(self.keys.len()), AtomicBool::new(false));
         let each = async |partition| {
             loop {
                 let settled = self.settle_one(partition).await;
-                let alone = busy.fetch_sub(1, Ordering::Relaxed) == 1;
-                if settled.is_ok() {
-                    return settled;
-                }
-                given_up.fetch_or(alone, Ordering::Relaxed);
-                sleep(poll()).await;
-                if given_up.load(Ordering::Relaxed) {
-                    return settled;
+                over.fetch_or(busy.fetch_sub(1, Ordering::Relaxed) == 1, Ordering::Relaxed);
+                let mut lasts = true;
+                while lasts {
+                    if over.load(Ordering::Relaxed) {
+                        return settled;
+                    }
+                    sleep(poll()).await;
+                    lasts = over.load(Ordering::Relaxed) || (settled.is_ok() && self.is_settled(partition).await);
                 }
                 busy.fetch_add(1, Ordering::Relaxed);
             }
         };
         join_all((0..self.keys.len()).map(each)).await.into_iter().collect()
+    }
+
+    async fn is_settled(&self, partition: usize) -> bool {
+        let own = self.eras.current(partition);
+        matches!((self.enter(partition).await, own), (Ok(Entered::Ready { era, .. }), Some(own)) if *era == *own)
     }
 
     async fn settle_one(&self, partition: usize) -> Result<(), Error> {
