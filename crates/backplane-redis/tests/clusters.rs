@@ -45,7 +45,7 @@ impl Cluster {
         ok(&self.nodes[to], &["CLUSTER", "SETSLOT", &slot, "IMPORTING", &self.ids[from]]);
         ok(&self.nodes[from], &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &self.ids[to]]);
         loop {
-            let keys = self.nodes[from].ask(&["CLUSTER", "GETKEYSINSLOT", &slot, "5"]);
+            let keys = self.nodes[from].read(&["CLUSTER", "GETKEYSINSLOT", &slot, "5"]);
             let keys: Vec<_> = keys.lines().skip(1).filter(|line| !line.starts_with('$')).collect();
             if keys.is_empty() {
                 break;
@@ -70,11 +70,11 @@ impl Cluster {
             nodes[0].ask(&["CLUSTER", "MEET", "127.0.0.1", &ports[index], &buses[index]]);
         }
         let whole = |node: &Redis| {
-            let info = node.ask(&["CLUSTER", "INFO"]);
+            let info = node.read(&["CLUSTER", "INFO"]);
             info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
         };
         until("the cluster does not come up", || nodes.iter().all(whole));
-        let ids = nodes.iter().map(|node| text_of(&node.ask(&["CLUSTER", "MYID"]))).collect();
+        let ids = nodes.iter().map(|node| text_of(&node.read(&["CLUSTER", "MYID"]))).collect();
         Self { nodes, ports, ids }
     }
 
@@ -86,12 +86,12 @@ impl Cluster {
         until("the replica does not know its primary", || {
             replica.ask(&["CLUSTER", "REPLICATE", &self.ids[index]]).starts_with("+OK")
         });
-        let own = text_of(&replica.ask(&["CLUSTER", "MYID"]));
+        let own = text_of(&replica.read(&["CLUSTER", "MYID"]));
         until("the replica does not follow", || {
-            self.nodes[index].ask(&["INFO", "replication"]).contains("state=online")
-                && replica.ask(&["INFO", "replication"]).contains("master_link_status:up")
+            self.nodes[index].read(&["INFO", "replication"]).contains("state=online")
+                && replica.read(&["INFO", "replication"]).contains("master_link_status:up")
                 && self.nodes.iter().all(|node| {
-                    node.ask(&["CLUSTER", "NODES"])
+                    node.read(&["CLUSTER", "NODES"])
                         .lines()
                         .any(|line| line.starts_with(&own) && line.contains("slave") && line.contains(&self.ids[index]))
                 })
@@ -129,7 +129,7 @@ async fn a_cluster_is_one_hub() {
     assert_eq!(read.events, node.hears(20).await);
     assert_eq!(node.backplane.topics("t/".into(), None, 100).await.unwrap().len(), 20);
     assert_eq!(node.backplane.totals().await.unwrap().events, 400);
-    let holding = cluster.nodes.iter().filter(|node| !node.ask(&["DBSIZE"]).starts_with(":0")).count();
+    let holding = cluster.nodes.iter().filter(|node| !node.read(&["DBSIZE"]).starts_with(":0")).count();
     assert!(holding > 1, "the partitions are spread over the cluster");
 }
 
@@ -139,7 +139,7 @@ async fn a_join_waits_for_every_partition() {
     let cluster = Cluster::start();
     let node = Node::start(Options { command_timeout: Duration::from_secs(5), ..cluster.options(8) }).await;
     node.settle().await;
-    let holding = |redis: &&Redis| !redis.ask(&["DBSIZE"]).starts_with(":0");
+    let holding = |redis: &&Redis| !redis.read(&["DBSIZE"]).starts_with(":0");
     let slow = cluster.nodes.iter().rfind(holding).expect("one with a partition");
     slow.freeze();
     let frozen = Instant::now();
@@ -178,7 +178,7 @@ async fn the_replica_of_a_shard_gets_what_it_lacks_from_the_nodes() {
         publish(number).await;
     }
     let offset = |redis: &Redis| {
-        let info = redis.ask(&["INFO", "replication"]);
+        let info = redis.read(&["INFO", "replication"]);
         info.lines().find_map(|line| line.strip_prefix("master_repl_offset:").map(str::to_owned))
     };
     until("the replica lags", || offset(&cluster.nodes[victim]) == offset(&replica));
@@ -271,10 +271,10 @@ async fn a_failover_by_sentinel_is_survived() {
     let mut primary = Redis::with(&["--bind", "127.0.0.1", "--port", &first, "--save", ""]);
     let follow = format!("127.0.0.1 {first}");
     let replica = Redis::with(&["--bind", "127.0.0.1", "--port", &second, "--save", "", "--replicaof", &follow]);
-    until("the replica does not follow", || replica.ask(&["INFO", "replication"]).contains("master_link_status:up"));
+    until("the replica does not follow", || replica.read(&["INFO", "replication"]).contains("master_link_status:up"));
     let sentinel = Redis::sentinel(&third, &first);
     until("the sentinel does not know the replica", || {
-        sentinel.ask(&["SENTINEL", "REPLICAS", "main"]).contains(&second)
+        sentinel.read(&["SENTINEL", "REPLICAS", "main"]).contains(&second)
     });
     let url = format!("redis-sentinel://127.0.0.1:{third}?sentinelServiceName=main");
     let options = Options { url, ..options(&primary, 2) };
@@ -284,7 +284,7 @@ async fn a_failover_by_sentinel_is_survived() {
     for number in 0..50 {
         last = node.publish("a", &number.to_string()).await;
     }
-    until("the replica lags", || replica.ask(&["XLEN", &stream(&node)]).starts_with(":50"));
+    until("the replica lags", || replica.read(&["XLEN", &stream(&node)]).starts_with(":50"));
     primary.kill();
     let began = Instant::now();
     for number in 50..100 {

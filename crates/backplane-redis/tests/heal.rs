@@ -276,7 +276,7 @@ async fn a_server_that_takes_another_name_fails_no_publish() {
     let redis = Redis::with(&["--save", "", "--repl-diskless-sync-delay", "0"]);
     let (node, other) = (Node::start(options(&redis, 2)).await, Node::start(options(&redis, 2)).await);
     other.join("**").await;
-    let name = || redis.ask(&["INFO", "replication"]).lines().find(|line| line.contains("replid:")).map(str::to_owned);
+    let name = || redis.read(&["INFO", "replication"]).lines().find(|line| line.contains("replid:")).map(str::to_owned);
     let before = name();
     let follow = redis.socket().display().to_string();
     let mut number = 0;
@@ -376,9 +376,9 @@ async fn a_census_that_nobody_ends_is_ended_by_whoever_comes() {
     let node = Node::start(options(&redis, 1)).await;
     node.publish("a", "1").await;
     drop(node);
-    let info = redis.ask(&["INFO", "replication"]);
+    let info = redis.read(&["INFO", "replication"]);
     let server = info.lines().find_map(|line| line.strip_prefix("master_replid:")).expect("its name");
-    let head = redis.ask(&["HGET", "{test:0}:meta", "head"]);
+    let head = redis.read(&["HGET", "{test:0}:meta", "head"]);
     let head = head.lines().nth(1).expect("an id");
     let mut left = vec!["HSET", "{test:0}:meta"];
     let census = format!("{server}:1.1");

@@ -30,8 +30,8 @@ impl Pair {
 
     fn until_followed(&self) {
         until("the replica does not follow", || {
-            self.primary.ask(&["INFO", "replication"]).contains("state=online,offset")
-                && self.replica.ask(&["INFO", "replication"]).contains("master_link_status:up")
+            self.primary.read(&["INFO", "replication"]).contains("state=online,offset")
+                && self.replica.read(&["INFO", "replication"]).contains("master_link_status:up")
         });
     }
 
@@ -50,7 +50,7 @@ async fn a_publish_waits_for_replicas() {
     node.join("**").await;
     for number in 0..20 {
         let id = node.publish("a", &number.to_string()).await;
-        let held = pair.replica.ask(&["XREVRANGE", &stream(&node), "+", "-", "COUNT", "1"]);
+        let held = pair.replica.read(&["XREVRANGE", &stream(&node), "+", "-", "COUNT", "1"]);
         assert!(held.contains(&id.to_string()), "the replica has it: {held}");
     }
     let began = Instant::now();
@@ -82,7 +82,7 @@ async fn a_publish_waits_for_replicas() {
         }
     };
     assert!(stored.duplicate);
-    let held = pair.replica.ask(&["XREVRANGE", &stream(&node), "+", "-", "COUNT", "1"]);
+    let held = pair.replica.read(&["XREVRANGE", &stream(&node), "+", "-", "COUNT", "1"]);
     assert!(held.contains(&stored.id.to_string()), "{held}");
 
     let hasty = Options { replicas: 2, ..careful };
@@ -99,7 +99,7 @@ async fn a_replica_that_lagged_gets_what_it_lacks_from_the_nodes() {
     let mut pair = Pair::start();
     let (sentinel, own) = pair.sentinel("");
     until("the sentinel does not know the replica", || {
-        sentinel.ask(&["SENTINEL", "REPLICAS", "main"]).contains(&pair.ports[1])
+        sentinel.read(&["SENTINEL", "REPLICAS", "main"]).contains(&pair.ports[1])
     });
     let url = format!("redis-sentinel://127.0.0.1:{own}?sentinelServiceName=main");
     let options = Options { url, ..options(&pair.primary, 2) };
@@ -115,7 +115,7 @@ async fn a_replica_that_lagged_gets_what_it_lacks_from_the_nodes() {
         publish(number).await;
     }
     let offset = |redis: &Redis| {
-        let info = redis.ask(&["INFO", "replication"]);
+        let info = redis.read(&["INFO", "replication"]);
         info.lines().find_map(|line| line.strip_prefix("master_repl_offset:").map(str::to_owned))
     };
     until("the replica lags", || offset(&pair.primary) == offset(&pair.replica));

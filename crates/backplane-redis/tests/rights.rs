@@ -68,7 +68,7 @@ async fn a_user_with_the_rights_of_the_page_is_enough_and_none_is_too_many() {
     // A census that waits for a node, and is cut short.
     drop(gone);
     redis.tear();
-    support::until("no census is open", || redis.ask(&["EXISTS", &key("awaited")]).starts_with(":1"));
+    support::until("no census is open", || redis.read(&["EXISTS", &key("awaited")]).starts_with(":1"));
     redis.ask(&["SAVE"]);
     redis.tear();
     node.publish("c", "after the census").await;
@@ -95,7 +95,7 @@ async fn a_user_with_the_rights_of_the_page_is_enough_and_none_is_too_many() {
 
 /// The commands that were called since the start.
 fn used(redis: &Redis) -> BTreeSet<String> {
-    let info = redis.ask(&["INFO", "commandstats"]);
+    let info = redis.read(&["INFO", "commandstats"]);
     let names = info.lines().filter_map(|line| line.strip_prefix("cmdstat_")?.split(':').next());
     names.map(str::to_owned).collect()
 }

@@ -20,15 +20,15 @@ fn pair() -> ([Redis; 2], [String; 2]) {
     let follow = format!("127.0.0.1 {}", ports[0]);
     let replica = Redis::with(&[&own(&ports[1])[..], &["--replicaof", &follow]].concat());
     until("the replica does not follow", || {
-        primary.ask(&["INFO", "replication"]).contains("state=online,offset")
-            && replica.ask(&["INFO", "replication"]).contains("link_status:up")
+        primary.read(&["INFO", "replication"]).contains("state=online,offset")
+            && replica.read(&["INFO", "replication"]).contains("link_status:up")
     });
     ([primary, replica], ports)
 }
 
 /// How many connections for messages a server has, but for the Sentinel's.
 fn listeners(redis: &Redis) -> usize {
-    let clients = redis.ask(&["CLIENT", "LIST", "TYPE", "pubsub"]);
+    let clients = redis.read(&["CLIENT", "LIST", "TYPE", "pubsub"]);
     clients.lines().filter(|line| line.contains("addr=") && !line.contains("name=sentinel")).count()
 }
 
@@ -45,7 +45,7 @@ impl Watched {
         let watcher = port();
         let sentinel = Redis::sentinel(&watcher, &ports[0]);
         until("the Sentinel does not know the replica", || {
-            sentinel.ask(&["SENTINEL", "REPLICAS", "main"]).contains(&ports[1])
+            sentinel.read(&["SENTINEL", "REPLICAS", "main"]).contains(&ports[1])
         });
         let url = format!("redis-sentinel://127.0.0.1:{watcher}?sentinelServiceName=main");
         Self { servers, sentinel, url }
@@ -57,7 +57,7 @@ impl Watched {
 
     /// Whether a server takes itself for a primary.
     fn is_primary(&self, number: usize) -> bool {
-        self.servers[number].ask(&["INFO", "replication"]).contains("role:master")
+        self.servers[number].read(&["INFO", "replication"]).contains("role:master")
     }
 }
 
@@ -90,7 +90,7 @@ async fn a_deposed_primary_gets_no_more_events() {
         publish().await;
     }
     // Since then it lags by whatever comes.
-    let head = |redis: &Redis| redis.ask(&["HGET", "{test:0}:meta", "head"]);
+    let head = |redis: &Redis| redis.read(&["HGET", "{test:0}:meta", "head"]);
     until("the replica lags", || head(&watched.servers[0]) == head(&watched.servers[1]));
     until("no failover", || watched.sentinel.ask(&["SENTINEL", "FAILOVER", "main"]).starts_with('+'));
     until("the replica does not take over", || watched.is_primary(1));
@@ -150,7 +150,7 @@ async fn what_was_published_to_both_sides_of_a_split_is_told_to_be_lost() {
     let own = Options { url: format!("redis+unix://{}", address.display()), ..options(old, 1) };
     let late = Node::start(own).await;
     let first = late.publish("a", "both have it").await;
-    until("the replica lags", || new.ask(&["XLEN", "{test:0}:s:a"]).starts_with(":1"));
+    until("the replica lags", || new.read(&["XLEN", "{test:0}:s:a"]).starts_with(":1"));
     new.ask(&["REPLICAOF", "NO", "ONE"]);
 
     let node = Node::start(options(new, 1)).await;

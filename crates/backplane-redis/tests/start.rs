@@ -56,12 +56,12 @@ async fn a_user_without_rights_is_told_what_is_missing() {
 async fn a_node_that_cannot_start_is_awaited_by_nobody() {
     let redis = Redis::start();
     redis.ask(&["ACL", "SETUSER", "deaf", "on", ">x", "~*", "&*", "+@all", "-subscribe"]);
-    let nodes = || redis.ask(&["KEYS", "*nodes"]);
+    let nodes = || redis.read(&["KEYS", "*nodes"]);
     let _node = Node::start(options(&redis, 2)).await;
-    let entered = redis.ask(&["ZCARD", "{test:0}:nodes"]);
+    let entered = redis.read(&["ZCARD", "{test:0}:nodes"]);
     let url = format!("redis+unix://deaf:x@x{}", redis.socket().display());
     refused(Options { url, ..options(&redis, 2) }).await;
-    assert_eq!(redis.ask(&["ZCARD", "{test:0}:nodes"]), entered, "{}", nodes());
+    assert_eq!(redis.read(&["ZCARD", "{test:0}:nodes"]), entered, "{}", nodes());
     assert!(entered.starts_with(":1"), "{entered:?} of {}", nodes());
 }
 
@@ -269,9 +269,9 @@ async fn a_node_gets_nothing_of_topics_that_it_does_not_follow() {
     let redis = Redis::start();
     let (node, other) = (Node::start(options(&redis, 2)).await, Node::start(options(&redis, 2)).await);
     node.join("followed").await;
-    let channels = || redis.ask(&["PUBSUB", "CHANNELS", "*:c:*"]);
+    let channels = || redis.read(&["PUBSUB", "CHANNELS", "*:c:*"]);
     assert!(channels().contains(":c:followed"), "{}", channels());
-    assert!(redis.ask(&["PUBSUB", "CHANNELS", "*:all"]).starts_with("*0"));
+    assert!(redis.read(&["PUBSUB", "CHANNELS", "*:all"]).starts_with("*0"));
     other.backplane.publish((0..100).map(|_| event("unfollowed", "x", None)).collect()).await;
     node.backplane.leave(vec![towncrier_wire::Selector::new("followed").unwrap()]).await.unwrap();
     node.settle().await;

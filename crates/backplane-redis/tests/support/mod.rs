@@ -2,7 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::TcpListener,
     os::unix::net::UnixStream,
     path::PathBuf,
@@ -148,6 +148,19 @@ impl Redis {
         self.try_ask(command).expect("an answer")
     }
 
+    /// The same for a command that changes nothing. It is repeated where the connection ends: a Sentinel that gives the
+    /// server another role has it end all of them.
+    pub fn read(&self, command: &[&str]) -> String {
+        let began = Instant::now();
+        loop {
+            match self.try_ask(command) {
+                Err(error) if error.kind() != ErrorKind::WouldBlock && began.elapsed() < DEADLINE => {}
+                answer => return answer.expect("an answer"),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     fn try_ask(&self, command: &[&str]) -> std::io::Result<String> {
         let mut stream = UnixStream::connect(self.socket())?;
         stream.set_read_timeout(Some(DEADLINE))?;
@@ -157,6 +170,9 @@ impl Redis {
         }
         let mut buffer = vec![0; 64 * 1024];
         let count = stream.read(&mut buffer)?;
+        if count == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
         Ok(String::from_utf8_lossy(&buffer[..count]).into_owned())
     }
 }
