@@ -24,6 +24,7 @@ mod guard;
 mod headers;
 mod ingest;
 mod json;
+mod lean;
 mod login;
 mod options;
 mod paced;

@@ -53,6 +53,8 @@ pub struct Options {
     pub tcp_user_timeout: Duration,
     /// The kernel's send buffer of each connection, in bytes.
     pub send_buffer: usize,
+    /// Whether streams without TLS are sent straight on their sockets, rather than by actix-http.
+    pub lean: bool,
     /// Connections that the kernel holds until they are accepted.
     pub backlog: u32,
     /// Longest data of an event as it stands in its frame, in bytes.

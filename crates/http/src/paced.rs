@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep, sleep},
@@ -41,6 +42,8 @@ pub(crate) enum Opening {
 #[derive(Debug)]
 pub(crate) struct Paced<S> {
     stream: S,
+    /// What was read before, and is to be read again.
+    unread: Bytes,
     /// The last step was a full one, so there may be more; it has to wait for the next turn.
     pause: bool,
     /// Until it has come.
@@ -102,7 +105,22 @@ impl<S> Paced<S> {
             Opening::Preface => 2,
         };
         let head = Head { ends, begun: false, filled: false, timer: Box::pin(sleep(within)), late: false };
-        Self { stream, pause: false, head: Some(Box::new(head)) }
+        Self { stream, unread: Bytes::new(), pause: false, head: Some(Box::new(head)) }
+    }
+
+    /// Whether all of its opening has been read.
+    pub(crate) fn has_head(&self) -> bool {
+        self.head.is_none()
+    }
+
+    /// The same, with what was read of it to be read again.
+    pub(crate) fn with_unread(self, unread: Bytes) -> Self {
+        Self { unread, ..self }
+    }
+
+    /// The connection itself.
+    pub(crate) fn into_inner(self) -> S {
+        self.stream
     }
 }
 
@@ -111,6 +129,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
         if std::mem::take(&mut self.pause) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
+        }
+        if !self.unread.is_empty() {
+            let len = self.unread.len().min(buf.remaining()).min(STEP_BYTES);
+            buf.put_slice(&self.unread.split_to(len));
+            self.pause = !self.unread.is_empty();
+            return Poll::Ready(Ok(()));
         }
         let mut step = [MaybeUninit::uninit(); STEP_BYTES];
         let len = buf.remaining().min(STEP_BYTES);

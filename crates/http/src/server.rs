@@ -36,6 +36,7 @@ use crate::{
     admission::Admission,
     cors, gate,
     ingest::Bodies,
+    lean,
     options::{Listener, Role},
     paced::{Opening, Paced},
     rates::Rates,
@@ -153,7 +154,10 @@ pub fn bind(options: Options, hub: &Hub) -> Result<Server, ServerError> {
         let (common, stopping, role) = (common.clone(), stopping.clone(), own.role);
         let name = format!("{role:?}").to_lowercase();
         builder = match acceptor {
-            None => builder.listen(name, listener, move || plain(common.state(role, false), address, stopping.clone())),
+            None if options.lean && role != Role::Admin => {
+                builder.listen(name, listener, move || direct(&common, role, address, stopping.clone()))
+            }
+            None => builder.listen(name, listener, move || plain(&common, role, address, stopping.clone())),
             Some(acceptor) => builder.listen(name, listener, move || {
                 encrypted(common.state(role, true), address, stopping.clone(), acceptor.clone())
             }),
@@ -190,22 +194,51 @@ impl Common {
     }
 }
 
+/// HTTP/1.1 on a bare connection, with streams straight on it.
+fn direct(
+    common: &Common,
+    role: Role,
+    address: SocketAddr,
+    stopping: GracefulShutdownSignal,
+) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> + use<> {
+    let app = app(common.state(role, false)).into_factory();
+    let http = h1(common.state(role, false), address, stopping);
+    prepared(common).and_then(lean::service(app, http, common.options.request_head_timeout))
+}
+
 /// HTTP/1.1 on a bare connection.
 fn plain(
+    common: &Common,
+    role: Role,
+    address: SocketAddr,
+    stopping: GracefulShutdownSignal,
+) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> + use<> {
+    let within = common.options.request_head_timeout;
+    let paced = fn_service(move |stream: TcpStream| {
+        let peer = stream.peer_addr().ok();
+        ready(Ok::<_, DispatchError>((Paced::new(stream, Opening::Request, within), peer)))
+    });
+    prepared(common).and_then(paced).and_then(h1(common.state(role, false), address, stopping))
+}
+
+fn h1(
     state: State,
     address: SocketAddr,
     stopping: GracefulShutdownSignal,
-) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
-    let options = state.options.clone();
-    let http = protocol(address, stopping)
-        .keep_alive(KEEP_ALIVE)
-        .h1(map_config(app(state).into_factory(), |()| AppConfig::default()));
+) -> impl ServiceFactory<lean::Handed, Config = (), Response = (), Error = DispatchError, InitError = ()> {
+    let app = map_config(app(state).into_factory(), |()| AppConfig::default());
+    protocol(address, stopping).keep_alive(KEEP_ALIVE).h1(app)
+}
+
+/// A connection with its options set.
+fn prepared(
+    common: &Common,
+) -> impl ServiceFactory<TcpStream, Config = (), Response = TcpStream, Error = DispatchError, InitError = ()> + use<> {
+    let options = common.options.clone();
     fn_service(move |stream: TcpStream| {
         prepare(&stream, &options);
-        let peer = stream.peer_addr().ok();
-        ready(Ok::<_, DispatchError>((Paced::new(stream, Opening::Request, options.request_head_timeout), peer)))
+        ready(Ok(stream))
     })
-    .and_then(http)
 }
 
 /// HTTP/2 or HTTP/1.1, as the client likes, behind TLS.

@@ -1,7 +1,7 @@
 //! `GET /events` and `GET /topics/{topic}/events`.
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpMessage, HttpRequest, HttpResponse,
     http::{StatusCode, header},
     web::Data,
 };
@@ -14,6 +14,7 @@ use crate::{
     admission::Refused,
     body::StreamBody,
     client,
+    lean::Slot,
     problem::Problem,
     query::{Query, decode_path},
     state::State,
@@ -46,7 +47,16 @@ fn subscribe(request: &HttpRequest, state: &State, topic: Option<&str>) -> Resul
         return refuse(request, state, RefusedReason::Draining.into());
     }
     match state.admission.admit(spec.remote) {
-        Ok(admitted) => Ok(stream_head().body(StreamBody::new(state.worker.subscribe(spec), admitted))),
+        Ok(admitted) => {
+            let (stream, mut head) = (state.worker.subscribe(spec), stream_head());
+            Ok(match request.extensions().get::<Slot>() {
+                Some(slot) => {
+                    slot.put(stream, admitted);
+                    head.finish()
+                }
+                None => head.body(StreamBody::new(stream, admitted)),
+            })
+        }
         Err(refused) => refuse(request, state, refused),
     }
 }

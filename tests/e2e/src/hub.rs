@@ -1,6 +1,7 @@
 //! A running hub.
 
 use std::{
+    env,
     fmt::Write as _,
     fs::{self, File},
     net::{SocketAddr, TcpStream},
@@ -73,7 +74,8 @@ impl Builder {
         let serve = process::Towncrier::new(self.arguments)
             .file("configs/towncrier.toml", &self.file)
             .set("http.listen", &addr.to_string())
-            .set("http.workers", "2");
+            .set("http.workers", "2")
+            .set("http.lean", &(!env::var("TOWNCRIER_TRANSPORT").is_ok_and(|own| own == "actix-http")).to_string());
         let serve = self.settings.iter().fold(serve, |serve, (key, value)| serve.set(key, value));
         let (mut command, folder) = serve.into_parts();
         let log = folder.path().join("log");

@@ -163,6 +163,8 @@ settings! {
         "tcp_user_timeout" tcp_user_timeout: Duration = "20s", Kind::Time(ms(100), s(10 * MINUTE));
         /// The kernel's send buffer of each connection: what a slow reader may have waiting there.
         "send_buffer" send_buffer: usize = "64KiB", Kind::Bytes(4 * KIB, 16 * MIB);
+        /// Whether streams without TLS are sent straight on their sockets, which costs least; otherwise as all other answers.
+        "lean" lean: bool = "true", Kind::Flag;
         /// Connections that the kernel may hold until they are accepted.
         "backlog" backlog: u32 = "4096", Kind::Count(1, 65_535);
     }

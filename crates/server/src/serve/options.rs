@@ -161,6 +161,7 @@ pub(super) fn http(
         body_bytes: http.body_bytes,
         tcp_user_timeout: http.tcp_user_timeout,
         send_buffer: http.send_buffer,
+        lean: http.lean,
         backlog: http.backlog,
         data_bytes: config.limits.data_bytes,
         batch_events: config.limits.batch_events,

@@ -40,3 +40,4 @@ mod slow;
 mod start;
 mod subscribe;
 mod tls;
+mod transports;
