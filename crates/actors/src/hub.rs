@@ -1,7 +1,7 @@
 //! A hub: its actors, started and wired.
 
 use std::{
-    cell::RefCell,
+    cell::{OnceCell, RefCell},
     collections::HashMap,
     rc::Rc,
     sync::{
@@ -63,9 +63,7 @@ struct Inner {
 /// A hub on one worker thread. Not to leave it.
 #[derive(Clone)]
 pub struct Worker {
-    hub: Hub,
     local: Rc<Local>,
-    rooms: Addr<Rooms>,
 }
 
 thread_local! {
@@ -149,6 +147,8 @@ impl Hub {
 
     fn new_worker(&self) -> Worker {
         let local = Rc::new(Local {
+            hub: self.clone(),
+            address: OnceCell::new(),
             options: self.inner.options.clone(),
             metrics: self.inner.metrics.clone(),
             rooms: RefCell::new(RoomsCore::new(self.inner.partitions)),
@@ -162,7 +162,8 @@ impl Hub {
         let vital = Vital::new(ActorLabel::Rooms, &self.inner.fatal);
         let rooms = Rooms::new(local.clone(), self.inner.bridge.clone(), vital).start();
         self.workers().push(rooms.clone());
-        Worker { hub: self.clone(), local, rooms }
+        let _ = local.address.set(rooms);
+        Worker { local }
     }
 
     fn workers(&self) -> std::sync::MutexGuard<'_, Vec<Addr<Rooms>>> {
@@ -294,12 +295,12 @@ impl Worker {
     /// The hub.
     #[must_use]
     pub fn hub(&self) -> &Hub {
-        &self.hub
+        &self.local.hub
     }
 
     #[cfg(feature = "faults")]
     pub(crate) fn rooms(&self) -> &Addr<Rooms> {
-        &self.rooms
+        self.local.rooms_address()
     }
 
     /// Starts a session, whose frames the stream gives.
@@ -310,7 +311,7 @@ impl Worker {
     }
 
     pub(crate) fn open(&self, spec: SessionSpec, format: Format) -> SessionStream {
-        let shared = Session::begin(&self.hub, &self.local, &self.rooms, spec, format);
+        let shared = Session::begin(&self.local, spec, format);
         SessionStream::new(self.local.clone(), shared)
     }
 }

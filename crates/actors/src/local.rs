@@ -1,7 +1,7 @@
 //! What the actors and streams of one worker thread share. Nothing here leaves its thread, so nothing is locked.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     collections::VecDeque,
     rc::Rc,
     sync::Arc,
@@ -19,10 +19,13 @@ use towncrier_core::{
 use towncrier_telemetry::Metrics;
 use towncrier_wire::{Event, Gap, GapReason, limits::BATCH_BYTES_MAX};
 
-use crate::{Options, Rooms, Session, messages::SessionKey};
+use crate::{Hub, Options, Rooms, Session, messages::SessionKey};
 
 /// One worker's side of the hub.
 pub(crate) struct Local {
+    pub(crate) hub: Hub,
+    /// The owner of `rooms`. An address of its own for each session would cost several allocations.
+    pub(crate) address: OnceCell<Addr<Rooms>>,
     pub(crate) options: Arc<Options>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) rooms: RefCell<RoomsCore<Rc<Shared>>>,
@@ -66,6 +69,10 @@ impl Reported {
 }
 
 impl Local {
+    pub(crate) fn rooms_address(&self) -> &Addr<Rooms> {
+        self.address.get().unwrap_or_else(|| unreachable!("set before the worker has sessions"))
+    }
+
     pub(crate) fn session(&self, key: SessionKey) -> Option<Rc<Shared>> {
         self.sessions.borrow().get(key.index).filter(|shared| shared.key == key).cloned()
     }

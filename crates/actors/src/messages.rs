@@ -249,6 +249,7 @@ message!(End);
 #[derive(Debug)]
 pub struct Register {
     pub(crate) id: Name,
+    pub(crate) rooms: Addr<Rooms>,
     pub(crate) entry: crate::registry::Entry,
 }
 message!(Register);

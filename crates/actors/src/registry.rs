@@ -27,7 +27,8 @@ const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// A session, and how to reach it.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    rooms: Addr<Rooms>,
+    /// Its worker's place among the registry's.
+    worker: u16,
     key: SessionKey,
     user: Option<Name>,
     selectors: Selectors,
@@ -36,10 +37,10 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    pub(crate) fn new(rooms: Addr<Rooms>, key: SessionKey, spec: &SessionSpec) -> Self {
+    pub(crate) fn new(key: SessionKey, spec: &SessionSpec) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
-            rooms,
+            worker: 0,
             key,
             user: spec.user.clone(),
             selectors: spec.selectors.clone(),
@@ -64,6 +65,8 @@ impl Entry {
 pub struct Registry {
     /// The node's name.
     node: String,
+    /// The rooms of the workers that have had sessions.
+    workers: Vec<Addr<Rooms>>,
     sessions: BTreeMap<Name, Entry>,
     users: BTreeMap<Name, BTreeSet<Name>>,
     listeners: BTreeMap<Selector, HashSet<Name>>,
@@ -78,6 +81,7 @@ impl Registry {
     pub(crate) fn new(node: String, metrics: Arc<Metrics>, vital: Vital) -> Self {
         Self {
             node,
+            workers: Vec::new(),
             sessions: BTreeMap::new(),
             users: BTreeMap::new(),
             listeners: BTreeMap::new(),
@@ -88,14 +92,11 @@ impl Registry {
 
     /// The sessions that are meant, and their number; `None` if one was named that is not known.
     fn find(&self, who: &Who) -> Option<(Places, usize)> {
-        let mut places = Places::new();
+        let mut keys = vec![Vec::new(); self.workers.len()];
         let mut count = 0;
         let mut add = |entry: &Entry| {
             count += 1;
-            match places.iter_mut().find(|(rooms, _)| *rooms == entry.rooms) {
-                Some((_, keys)) => keys.get_or_insert_default().push(entry.key),
-                None => places.push((entry.rooms.clone(), Some(vec![entry.key]))),
-            }
+            keys[usize::from(entry.worker)].push(entry.key);
         };
         match who {
             Who::Session(id) => add(self.sessions.get(id)?),
@@ -104,15 +105,11 @@ impl Registry {
                 ids.filter_map(|id| self.sessions.get(id)).for_each(add);
             }
             Who::Everyone => {
-                count = self.sessions.len();
-                for entry in self.sessions.values() {
-                    if places.iter().all(|(rooms, _)| *rooms != entry.rooms) {
-                        places.push((entry.rooms.clone(), None));
-                    }
-                }
+                return Some((self.workers.iter().map(|rooms| (rooms.clone(), None)).collect(), self.sessions.len()));
             }
         }
-        Some((places, count))
+        let places = self.workers.iter().cloned().zip(keys).filter(|(_, keys)| !keys.is_empty());
+        Some((places.map(|(rooms, keys)| (rooms, Some(keys))).collect(), count))
     }
 
     /// The ids of sessions with a selector that the topic fits.
@@ -150,7 +147,13 @@ impl Actor for Registry {
 impl Handler<Register> for Registry {
     type Result = ();
 
-    fn handle(&mut self, Register { id, entry }: Register, _: &mut Self::Context) {
+    fn handle(&mut self, Register { id, rooms, mut entry }: Register, _: &mut Self::Context) {
+        let known = self.workers.iter().position(|known| *known == rooms);
+        let worker = known.unwrap_or_else(|| {
+            self.workers.push(rooms);
+            self.workers.len() - 1
+        });
+        entry.worker = worker as u16;
         for selector in &entry.selectors {
             self.listeners.entry(selector.clone()).or_default().insert(id.clone());
         }

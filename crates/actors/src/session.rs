@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, rc::Rc, time::Duration};
 
-use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use towncrier_backplane::NodeId;
 use towncrier_core::{
     Handover,
@@ -15,7 +15,6 @@ use towncrier_telemetry as telemetry;
 use towncrier_wire::{CloseReason, GapReason, Name, Selectors, Start, control};
 
 use crate::{
-    History, Hub, Registry, Rooms,
     local::{Format, Local, Shared},
     messages::{
         Attach, Attached, Drained, End, Gone, JoinAgain, Lagged, Read, Ready, Register, Subscribe, Unregister,
@@ -54,40 +53,30 @@ pub struct Session {
     id: Option<Name>,
     local: Rc<Local>,
     shared: Rc<Shared>,
-    rooms: Addr<Rooms>,
-    history: Addr<History>,
-    registry: Addr<Registry>,
-    spec: SessionSpec,
     /// Until it is live.
-    handover: Option<Box<Handover>>,
-    next_read: Option<Request>,
-    retry: Duration,
+    beginning: Option<Box<Beginning>>,
     closed: Option<telemetry::CloseReason>,
     registered: bool,
 }
 
+/// What only the way to live needs, so that it takes no room in a session's quiet life after it.
+struct Beginning {
+    spec: SessionSpec,
+    handover: Handover,
+    next_read: Option<Request>,
+    retry: Duration,
+}
+
 impl Session {
     /// Starts a session on this worker thread. Polls are no sessions that anybody is told of.
-    pub(crate) fn begin(
-        hub: &Hub,
-        local: &Rc<Local>,
-        rooms: &Addr<Rooms>,
-        spec: SessionSpec,
-        format: Format,
-    ) -> Rc<Shared> {
+    pub(crate) fn begin(local: &Rc<Local>, spec: SessionSpec, format: Format) -> Rc<Shared> {
         let shared = local.admit(format, spec.lifetime);
-        let handover = Handover::new(spec.selectors.clone(), spec.start, hub.partitions());
+        let handover = Handover::new(spec.selectors.clone(), spec.start, local.hub.partitions());
         let session = Self {
-            id: (format != Format::Events).then(|| new_id(hub.node())),
+            id: (format != Format::Events).then(|| new_id(local.hub.node())),
             local: local.clone(),
             shared: shared.clone(),
-            rooms: rooms.clone(),
-            history: hub.history().clone(),
-            registry: hub.registry().clone(),
-            spec,
-            handover: Some(Box::new(handover)),
-            next_read: None,
-            retry: RETRY_FIRST,
+            beginning: Some(Box::new(Beginning { spec, handover, next_read: None, retry: RETRY_FIRST })),
             closed: None,
             registered: false,
         };
@@ -98,18 +87,20 @@ impl Session {
     fn take(&mut self, (output, step): (Output, Step), ctx: &mut Context<Self>) {
         self.emit(output);
         match step {
-            Step::Attach => self.rooms.do_send(Attach(self.shared.key)),
-            Step::Join => self.rooms.do_send(JoinAgain(self.shared.key)),
+            Step::Attach => self.local.rooms_address().do_send(Attach(self.shared.key)),
+            Step::Join => self.local.rooms_address().do_send(JoinAgain(self.shared.key)),
             Step::Read(request) => {
-                self.next_read = Some(request);
+                if let Some(beginning) = &mut self.beginning {
+                    beginning.next_read = Some(request);
+                }
                 self.read(ctx);
             }
             Step::Live => {
-                let handover = self.handover.take();
+                let beginning = self.beginning.take();
                 let mut out = self.shared.out.borrow_mut();
                 out.live = true;
-                if let (Some(polled), Some(handover)) = (&mut out.polled, handover) {
-                    polled.cursor = Some(handover.cursor().to_string());
+                if let (Some(polled), Some(beginning)) = (&mut out.polled, beginning) {
+                    polled.cursor = Some(beginning.handover.cursor().to_string());
                     polled.complete = true;
                 }
             }
@@ -127,7 +118,7 @@ impl Session {
         if let Some(polled) = &mut out.polled {
             polled.gap = polled.gap.take().or_else(|| output.gaps.into_iter().next());
             polled.events.extend(output.events);
-            polled.cursor = self.handover.as_ref().map(|handover| handover.cursor().to_string());
+            polled.cursor = self.beginning.as_ref().map(|beginning| beginning.handover.cursor().to_string());
             // An answer need not wait for the next page.
             polled.complete |= !polled.events.is_empty();
             return;
@@ -139,7 +130,7 @@ impl Session {
                 Opening::Unknown => None,
             };
             let options = &self.local.options;
-            let resumed = self.handover.as_ref().is_some_and(|handover| handover.resumed());
+            let resumed = self.beginning.as_ref().is_some_and(|beginning| beginning.handover.resumed());
             out.open(control::connected(cursor, options.draw_retry_ms(), id.as_str(), &options.node, resumed));
         }
         let Some(mut cursor) = output.cursor else { return };
@@ -157,22 +148,20 @@ impl Session {
                 return;
             }
         }
-        let Some(request) = self.next_read.take() else { return };
-        let history = self.history.clone();
+        let Some(request) = self.beginning.as_mut().and_then(|beginning| beginning.next_read.take()) else { return };
+        let history = self.local.hub.history().clone();
         let page = async move { (history.send(Read(request.clone())).await, request) };
-        ctx.spawn(page.into_actor(self).map(|(answer, request), session, ctx| match answer {
-            Ok(Ok(page)) => {
-                session.retry = RETRY_FIRST;
-                if let Some(handover) = &mut session.handover {
-                    let next = handover.page(page);
-                    session.take(next, ctx);
-                }
-            }
-            // The stream stays open and gets heartbeats; nothing newer is sent before what is missing.
-            Ok(Err(_)) | Err(_) => {
-                session.next_read = Some(request);
-                let wait = session.retry.mul_f64(0.5 + fastrand::f64());
-                session.retry = (session.retry * 2).min(RETRY_MOST);
+        ctx.spawn(page.into_actor(self).map(|(answer, request), session, ctx| {
+            let Some(beginning) = &mut session.beginning else { return };
+            if let Ok(Ok(page)) = answer {
+                beginning.retry = RETRY_FIRST;
+                let next = beginning.handover.page(page);
+                session.take(next, ctx);
+            } else {
+                // The stream stays open and gets heartbeats; nothing newer is sent before what is missing.
+                beginning.next_read = Some(request);
+                let wait = beginning.retry.mul_f64(0.5 + fastrand::f64());
+                beginning.retry = (beginning.retry * 2).min(RETRY_MOST);
                 ctx.run_later(wait, Self::read);
             }
         }));
@@ -229,15 +218,17 @@ impl Actor for Session {
     type Context = Context<Self>;
 
     fn started(&mut self, _: &mut Self::Context) {
+        let Some(Beginning { spec, .. }) = self.beginning.as_deref() else { return };
+        let rooms = self.local.rooms_address();
         if let Some(id) = &self.id {
             self.registered = true;
             self.local.metrics.sessions_open.inc();
             self.local.metrics.sessions_opened.inc();
-            let entry = Entry::new(self.rooms.clone(), self.shared.key, &self.spec);
-            self.registry.do_send(Register { id: id.clone(), entry });
+            let entry = Entry::new(self.shared.key, spec);
+            self.local.hub.registry().do_send(Register { id: id.clone(), rooms: rooms.clone(), entry });
         }
-        let selectors = self.spec.selectors.clone();
-        self.rooms.do_send(Subscribe { session: self.shared.key, selectors });
+        let selectors = spec.selectors.clone();
+        rooms.do_send(Subscribe { session: self.shared.key, selectors });
     }
 }
 
@@ -251,13 +242,13 @@ impl Drop for Session {
         if let Some(id) = self.id.take().filter(|_| self.registered) {
             self.local.metrics.sessions_open.dec();
             self.local.metrics.sessions_closed.of(reason).inc();
-            self.registry.do_send(Unregister(id));
+            self.local.hub.registry().do_send(Unregister(id));
         }
         if let Ok(mut out) = self.shared.out.try_borrow_mut() {
             out.ended = true;
             out.live = false;
         }
-        self.rooms.do_send(Unsubscribe(self.shared.key));
+        self.local.rooms_address().do_send(Unsubscribe(self.shared.key));
         self.shared.wake();
     }
 }
@@ -266,8 +257,8 @@ impl Handler<Ready> for Session {
     type Result = ();
 
     fn handle(&mut self, Ready(heads): Ready, ctx: &mut Self::Context) {
-        if let Some(handover) = &mut self.handover {
-            let next = handover.begin(&heads);
+        if let Some(beginning) = &mut self.beginning {
+            let next = beginning.handover.begin(&heads);
             self.take(next, ctx);
         }
     }
@@ -277,8 +268,8 @@ impl Handler<Attached> for Session {
     type Result = ();
 
     fn handle(&mut self, Attached(heads): Attached, ctx: &mut Self::Context) {
-        if let Some(handover) = &mut self.handover {
-            let next = handover.attached(&heads);
+        if let Some(beginning) = &mut self.beginning {
+            let next = beginning.handover.attached(&heads);
             self.take(next, ctx);
         }
     }
@@ -288,9 +279,9 @@ impl Handler<Lagged> for Session {
     type Result = ();
 
     fn handle(&mut self, _: Lagged, ctx: &mut Self::Context) {
-        match &mut self.handover {
+        match &mut self.beginning {
             // It has not begun to read the outbox: it reads on in history and comes back.
-            Some(handover) => handover.detached(),
+            Some(beginning) => beginning.handover.detached(),
             None => {
                 self.local.metrics.lagging.inc();
                 self.end(CloseReason::Slow, ctx);
