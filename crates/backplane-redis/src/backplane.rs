@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -32,6 +33,10 @@ use crate::{
 
 /// Most joins, leaves and announcements that may wait.
 const ASKS_MAX: usize = 16_384;
+
+/// How often a node tries to join, where Redis was reached and then not heard, and about how long it waits in between.
+const ENTER_TRIES: usize = 4;
+const ENTER_AGAIN: Duration = Duration::from_millis(500);
 
 /// A node's end of a hub in Redis. See the crate.
 pub struct RedisBackplane {
@@ -65,7 +70,7 @@ pub async fn connect(options: Options) -> Result<(RedisBackplane, Signals), Conn
     let node = NodeId::draw();
     let (commands, sentinels) = Commands::connect(config, options, node).await?;
     greet::check(&commands).await?;
-    let (link, intake, heads) = match enter(&commands).await {
+    let (link, intake, heads) = match enter_patiently(&commands).await {
         Ok(entered) => entered,
         Err(error) => {
             // Or the next censuses would wait for a node that never was: each try has a name of its own.
@@ -78,6 +83,20 @@ pub async fn connect(options: Options) -> Result<(RedisBackplane, Signals), Conn
     let mut tasks = vec![feed, tokio::spawn(sweep(commands.clone()))];
     tasks.extend(sentinels.map(|sentinels| tokio::spawn(sentinels::watch(Arc::downgrade(&commands), sentinels))));
     Ok((RedisBackplane { commands, asks, tasks }, receiver))
+}
+
+/// Redis was there a moment ago: where its connections end just now, nothing is set wrong, and they are made again.
+async fn enter_patiently(commands: &Arc<Commands>) -> Result<(Link, Arc<Intake>, Heads), ConnectError> {
+    for _ in 1..ENTER_TRIES {
+        match enter(commands).await {
+            Err(error @ (ConnectError::Silent(_) | ConnectError::Unreachable(_))) => {
+                tracing::warn!(%error, "trying again to join the hub");
+                tokio::time::sleep(ENTER_AGAIN.mul_f64(0.5 + fastrand::f64())).await;
+            }
+            entered => return entered,
+        }
+    }
+    enter(commands).await
 }
 
 /// Becomes one of the nodes, and hears from each partition.

@@ -2,9 +2,12 @@
 
 mod support;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use support::{Node, Redis, data, event, options, topic};
@@ -75,6 +78,26 @@ async fn nobody_there_is_told() {
     redis.freeze();
     let error = refused(options(&redis, 1)).await;
     assert!(matches!(error, ConnectError::Unreachable(_)), "{error:?}");
+}
+
+/// A balancer, a failover or an administrator may end connections just as a node starts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_connection_is_cut_while_it_starts_tries_again() {
+    let redis = Arc::new(Redis::start());
+    let cutting = {
+        let redis = redis.clone();
+        std::thread::spawn(move || {
+            let began = Instant::now();
+            while began.elapsed() < Duration::from_millis(700) {
+                redis.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+            }
+        })
+    };
+    let node = Node::start(options(&redis, 2)).await;
+    cutting.join().unwrap();
+    node.join("**").await;
+    node.publish("a", "1").await;
+    node.hears_all(1).await;
 }
 
 /// Two that answer as versions do that are not here to be started: before 6.0, and 6.2.
