@@ -78,7 +78,8 @@ where
     })
 }
 
-/// Each part is boxed but the one that lasts: what a future holds in any of its states it has room for in all.
+/// Each part is boxed: what a future holds in any of its states it has room for in all, and some of those around this one hold
+/// it twice.
 async fn serve<A, B, H>(lean: Rc<Lean<A, H>>, socket: TcpStream) -> Result<(), DispatchError>
 where
     A: Service<Request, Response = ServiceResponse<B>, Error = Error>,

@@ -36,7 +36,7 @@ pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// What becomes of a connection.
 pub(super) enum Opened {
     /// It is a stream, and its head is sent.
-    Stream(LeanStream),
+    Stream(Box<LeanStream>),
     /// It is for actix-http, with what was read of it.
     Other(Box<Handed>),
     /// It was answered, or it ended.
@@ -93,7 +93,7 @@ where
         codec.encode(Message::Item((answer.drop_body(), BodySize::Stream)), &mut bytes)?;
         let mut stream = LeanStream::new(socket, session, admitted, Rc::clone(&self.scratch));
         stream.begin(&mut bytes).await?;
-        Ok(Opened::Stream(stream))
+        Ok(Opened::Stream(Box::new(stream)))
     }
 }
 
