@@ -24,6 +24,7 @@ mod headers;
 mod health;
 mod http;
 mod limits;
+mod logins;
 mod nginx;
 mod nodes;
 mod observe;
