@@ -96,6 +96,7 @@ pub(crate) async fn publish(hub: &Hub, topic: &str, numbers: std::ops::Range<u32
         event_type: None,
         data: number.to_string().into(),
         idempotency_key: None,
+        trace: None,
     };
     for published in hub.publish(numbers.map(event).collect()).await {
         published.expect("published");
