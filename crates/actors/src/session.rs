@@ -12,7 +12,9 @@ use towncrier_core::{
     rooms::frames,
 };
 use towncrier_telemetry as telemetry;
-use towncrier_wire::{CloseReason, GapReason, Name, Selectors, Start, control};
+use towncrier_wire::{CloseReason, GapReason, Name, Selectors, Start, TraceContext, TraceId, control};
+
+use tracing::field::{DisplayValue, display};
 
 use crate::{
     History, Hub, Registry, Rooms,
@@ -46,6 +48,8 @@ pub struct SessionSpec {
     pub heartbeat_events: bool,
     /// How long its token is good for, if that is limited: then it ends.
     pub lifetime: Option<Duration>,
+    /// The trace of the request that began it: what the log says of the session names it.
+    pub trace: Option<TraceContext>,
 }
 
 /// See the module. It lives until its stream is dropped or the hub ends it, and takes everything back when it is dropped
@@ -93,6 +97,11 @@ impl Session {
         };
         shared.address.replace(Some(session.start()));
         shared
+    }
+
+    /// For the log.
+    fn trace_id(&self) -> Option<DisplayValue<TraceId>> {
+        self.spec.trace.map(|trace| display(trace.trace_id()))
     }
 
     fn take(&mut self, (output, step): (Output, Step), ctx: &mut Context<Self>) {
@@ -235,6 +244,8 @@ impl Actor for Session {
             self.local.metrics.sessions_opened.inc();
             let entry = Entry::new(self.rooms.clone(), self.shared.key, &self.spec);
             self.registry.do_send(Register { id: id.clone(), entry });
+            let selectors = self.spec.selectors.iter().count();
+            tracing::debug!(session = id.as_str(), trace_id = self.trace_id(), selectors, "a session has begun");
         }
         let selectors = self.spec.selectors.clone();
         self.rooms.do_send(Subscribe { session: self.shared.key, selectors });
@@ -251,6 +262,8 @@ impl Drop for Session {
         if let Some(id) = self.id.take().filter(|_| self.registered) {
             self.local.metrics.sessions_open.dec();
             self.local.metrics.sessions_closed.of(reason).inc();
+            let reason = telemetry::Label::value(reason);
+            tracing::debug!(session = id.as_str(), trace_id = self.trace_id(), reason, "a session has ended");
             self.registry.do_send(Unregister(id));
         }
         if let Ok(mut out) = self.shared.out.try_borrow_mut() {
