@@ -17,7 +17,7 @@ use tracing_subscriber::{
         format::Writer,
         time::{FormatTime as _, SystemTime},
     },
-    registry::LookupSpan,
+    registry::{LookupSpan, Scope},
 };
 
 /// See the module.
@@ -38,7 +38,7 @@ where
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
         begin(&mut writer, *metadata.level())?;
         context.field_format().format_fields(writer.by_ref(), event)?;
-        for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
+        for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
             if let Some(fields) = span.extensions().get::<FormattedFields<Self>>() {
                 writer.write_str(fields)?;
             }

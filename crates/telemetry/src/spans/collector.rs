@@ -31,39 +31,28 @@ pub(super) struct Refused {
 
 impl Collector {
     pub(super) fn new(options: &Options) -> Result<Self, SpansError> {
-        let base: Uri = options.endpoint.parse().map_err(|_| SpansError::Endpoint)?;
-        let named = base.authority().is_some_and(|authority| !authority.as_str().contains('@'));
-        if !named || base.query().is_some() {
-            return Err(SpansError::Endpoint);
-        }
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_response_header_size(HEAD_BYTES_MAX)
             .max_idle_connections(1)
             .user_agent("towncrier");
-        config = match base.scheme_str() {
-            // The collector's agent on this machine, or beside the hub: no proxy lies between.
-            Some("http") => config.proxy(None),
-            Some("https") => config.https_only(true).tls_config(
+        config = if check_endpoint(&options.endpoint)? {
+            config.https_only(true).tls_config(
                 TlsConfig::builder()
                     .provider(TlsProvider::Rustls)
                     .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
                     .root_certs(RootCerts::Specific(Arc::new(roots()?)))
                     .build(),
-            ),
-            _ => return Err(SpansError::Endpoint),
+            )
+        } else {
+            // The collector's agent on this machine, or beside the hub: no proxy lies between.
+            config.proxy(None)
         };
-        let header = |(name, value): &(String, String)| {
-            let mut value = HeaderValue::from_str(value).ok()?;
-            value.set_sensitive(true);
-            Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value))
-        };
-        let headers: Option<_> = options.headers.iter().map(header).collect();
         Ok(Self {
             agent: config.build().new_agent(),
             url: format!("{}/v1/traces", options.endpoint.trim_end_matches('/')),
-            headers: headers.ok_or(SpansError::Header)?,
+            headers: options.headers.iter().map(header).collect::<Result<_, _>>()?,
         })
     }
 
@@ -92,6 +81,41 @@ impl Collector {
         let request = self.headers.iter().fold(request, |request, (name, value)| request.header(name, value));
         request.config().timeout_global(Some(within)).build()
     }
+}
+
+/// Whether spans can be sent to this URL; and if so, whether by TLS.
+///
+/// # Errors
+/// If they cannot.
+pub fn check_endpoint(url: &str) -> Result<bool, SpansError> {
+    let uri: Uri = url.parse().map_err(|_| SpansError::Endpoint)?;
+    let named = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+    match uri.scheme_str() {
+        Some("http") if named && uri.query().is_none() => Ok(false),
+        Some("https") if named && uri.query().is_none() => Ok(true),
+        _ => Err(SpansError::Endpoint),
+    }
+}
+
+/// The headers in a text such as `authorization=Bearer TOKEN,tenant=7`.
+///
+/// # Errors
+/// If one of them is none; it is not shown.
+pub fn parse_headers(text: &str) -> Result<Vec<(String, String)>, SpansError> {
+    let each = text.split(',').map(str::trim).filter(|one| !one.is_empty());
+    let parse = |one: &str| {
+        let (name, value) = one.split_once('=').ok_or(SpansError::Header)?;
+        let pair = (name.trim().to_owned(), value.trim().to_owned());
+        header(&pair).map(|_| pair)
+    };
+    each.map(parse).collect()
+}
+
+fn header((name, value): &(String, String)) -> Result<(HeaderName, HeaderValue), SpansError> {
+    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| SpansError::Header)?;
+    let mut value = HeaderValue::from_str(value).map_err(|_| SpansError::Header)?;
+    value.set_sensitive(true);
+    Ok((name, value))
 }
 
 fn roots() -> Result<Vec<Certificate<'static>>, SpansError> {

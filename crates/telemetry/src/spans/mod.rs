@@ -17,6 +17,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+pub use self::collector::{check_endpoint, parse_headers};
 use self::exporter::Exporter;
 use crate::Metrics;
 
@@ -51,10 +52,10 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum SpansError {
     /// The endpoint is not one.
-    #[error("the endpoint must be an http:// or https:// URL without a user")]
+    #[error("must be an http:// or https:// URL without a user or a query, such as http://127.0.0.1:4318")]
     Endpoint,
     /// A header is not one.
-    #[error("a header must be NAME=VALUE")]
+    #[error("must be NAME=VALUE, with commas between several")]
     Header,
     /// The system's root certificates cannot be read.
     #[error("the system's root certificates cannot be read")]
@@ -154,9 +155,9 @@ impl Tracer {
     ///
     /// # Errors
     /// If the options are none.
-    pub fn start(options: Options, metrics: &Metrics) -> Result<Self, SpansError> {
+    pub fn start(options: &Options, metrics: &Metrics) -> Result<Self, SpansError> {
         let ratio = options.ratio.clamp(0.0, 1.0);
-        let exporter = Exporter::start(&options, metrics.spans_exported.clone(), metrics.spans_dropped.clone())?;
+        let exporter = Exporter::start(options, metrics.spans_exported.clone(), metrics.spans_dropped.clone())?;
         Ok(Self(Some(Arc::new(On { ratio, exporter }))))
     }
 

@@ -1,7 +1,7 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener},
-    sync::mpsc::{Receiver, channel},
+    sync::mpsc::{Receiver, sync_channel},
     thread,
 };
 
@@ -20,7 +20,7 @@ const SOON: Duration = Duration::from_secs(20);
 fn collector(answers: Vec<(u16, Vec<u8>)>) -> (SocketAddr, Receiver<(String, Vec<u8>)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let (sender, received) = channel();
+    let (sender, received) = sync_channel(16);
     thread::spawn(move || {
         for (status, answer) in answers {
             let (mut stream, _) = listener.accept().unwrap();
@@ -60,7 +60,7 @@ fn options(address: SocketAddr) -> Options {
     }
 }
 
-fn start(options: Options) -> (Tracer, Metrics) {
+fn start(options: &Options) -> (Tracer, Metrics) {
     let metrics = Metrics::new("test");
     (Tracer::start(options, &metrics).unwrap(), metrics)
 }
@@ -80,7 +80,7 @@ fn attributes(attributes: &[KeyValue]) -> Vec<(String, Any)> {
 #[test]
 fn a_collector_reads_what_is_sent() {
     let (address, received) = collector(vec![(200, Vec::new())]);
-    let (tracer, metrics) = start(options(address));
+    let (tracer, metrics) = start(&options(address));
     let mut span = tracer.span(Kind::Producer, "store", PLACE);
     span.set("text", "é".repeat(1000));
     span.set("count", 300_usize);
@@ -140,7 +140,7 @@ fn what_may_pass_is_tried_again_and_what_may_not_is_counted() {
     ] {
         let requests = answers.len();
         let (address, received) = collector(answers.clone());
-        let (tracer, metrics) = start(options(address));
+        let (tracer, metrics) = start(&options(address));
         (0..3).for_each(|_| drop(tracer.span(Kind::Internal, "x", PLACE)));
         let began = Instant::now();
         while metrics.spans_exported.get() + metrics.spans_dropped.get() < 3 {
@@ -157,7 +157,7 @@ fn a_collector_that_does_not_answer_costs_spans_and_no_time() {
     // It is connected to, by the kernel, and never accepts.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();
-    let (tracer, metrics) = start(Options { queue: 10, timeout: Duration::from_secs(2), ..options(address) });
+    let (tracer, metrics) = start(&Options { queue: 10, timeout: Duration::from_secs(2), ..options(address) });
     let began = Instant::now();
     for _ in 0..100_000 {
         drop(tracer.span(Kind::Internal, "x", PLACE));
@@ -178,7 +178,7 @@ fn a_collector_that_does_not_answer_costs_spans_and_no_time() {
 #[test]
 fn a_share_of_traces_is_sampled_and_the_same_everywhere() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let tracer = |ratio| start(Options { ratio, ..options(silent.local_addr().unwrap()) }).0;
+    let tracer = |ratio| start(&Options { ratio, ..options(silent.local_addr().unwrap()) }).0;
     let (none, some, same, all) = (tracer(0.0), tracer(0.25), tracer(0.25), tracer(1.0));
     let ids: Vec<u128> = (0..10_000).map(|_| fastrand::u128(1..)).collect();
     let sampled = ids.iter().filter(|id| some.samples(**id)).count();
@@ -201,12 +201,18 @@ fn bad_options_are_refused() {
     let metrics = Metrics::new("test");
     for endpoint in ["", "127.0.0.1:4318", "ftp://x", "http://me:s3cret@x", "http://", "http://x?y", "http://x y"] {
         let options = Options { endpoint: endpoint.into(), ..options(([127, 0, 0, 1], 1).into()) };
-        let error = Tracer::start(options, &metrics).map(drop).expect_err(endpoint);
+        let error = Tracer::start(&options, &metrics).map(drop).expect_err(endpoint);
         assert!(matches!(error, SpansError::Endpoint), "{endpoint}: {error}");
+    }
+    let parsed = parse_headers(" a=b=c , d = e,").unwrap();
+    assert_eq!(parsed, [("a", "b=c"), ("d", "e")].map(|(name, value)| (name.to_owned(), value.to_owned())));
+    assert!(parse_headers("").unwrap().is_empty());
+    for text in ["a", "=b", "a b=c"] {
+        assert!(matches!(parse_headers(text), Err(SpansError::Header)), "{text}");
     }
     for (name, value) in [("a b", "x"), ("", "x"), ("a", "x\ny")] {
         let headers = vec![(name.to_owned(), value.to_owned())];
         let options = Options { headers, ..options(([127, 0, 0, 1], 1).into()) };
-        assert!(matches!(Tracer::start(options, &metrics).map(drop), Err(SpansError::Header)), "{name:?}");
+        assert!(matches!(Tracer::start(&options, &metrics).map(drop), Err(SpansError::Header)), "{name:?}");
     }
 }
