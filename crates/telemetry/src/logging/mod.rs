@@ -11,10 +11,12 @@ use std::{
     time::Instant,
 };
 
-use tracing::level_filters::LevelFilter;
+use tracing::{Level, Metadata, level_filters::LevelFilter};
 use tracing_log::{AsLog as _, log};
 use tracing_subscriber::{
-    EnvFilter, Layer as _, Registry, fmt,
+    EnvFilter, Layer as _, Registry,
+    filter::{FilterExt as _, FilterFn},
+    fmt,
     layer::SubscriberExt as _,
     reload,
     util::{SubscriberInitExt as _, TryInitError},
@@ -40,6 +42,10 @@ pub enum Format {
 
 /// Libraries whose usual talk is of no use to who runs the hub, unless they are asked for by name.
 const QUIET: &str = "actix_server=warn,";
+
+/// Libraries that write out what goes over a connection, headers with secrets among it, at level trace. That is not logged,
+/// whatever is asked for.
+const DUMPS: &[&str] = &["ureq_proto"];
 
 /// Why the log could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +101,15 @@ impl Log {
     }
 }
 
+/// See [`DUMPS`].
+fn without_dumps() -> FilterFn<fn(&Metadata<'_>) -> bool> {
+    let passes: fn(&Metadata<'_>) -> bool = |metadata| {
+        let library = metadata.target().split("::").next().unwrap_or_default();
+        *metadata.level() < Level::TRACE || !DUMPS.contains(&library)
+    };
+    FilterFn::new(passes).with_max_level_hint(LevelFilter::TRACE)
+}
+
 fn write(lines: &str) {
     // Whoever closed standard error does not want to read this.
     let _ = io::stderr().lock().write_all(lines.as_bytes());
@@ -125,7 +140,7 @@ pub fn init(format: Format, filter: &str, repeats: Repeats) -> Result<Log, LogEr
     } else {
         lines.fmt_fields(Json).event_format(Limited { format: Json, counter }).boxed()
     };
-    tracing_subscriber::registry().with(lines.with_filter(reloaded)).try_init()?;
+    tracing_subscriber::registry().with(lines.with_filter(reloaded.and(without_dumps()))).try_init()?;
     Ok(log)
 }
 

@@ -82,7 +82,6 @@ fn a_line_is_one_object_with_the_fields_of_its_spans() {
         outer.record("late", 7);
         let _inner = tracing::error_span!("inner", quoted = "a \"b\"\n").entered();
         tracing::warn!(count = 3_u64, ratio = 0.5, nan = f64::NAN, ok = true, debug = ?Some("x"), "it is {}", "so");
-        log::logger().log(&log::Record::builder().args(format_args!("by log")).level(log::Level::Info).build());
     });
     let lines = written.lines();
     let line = &lines[0];
@@ -151,6 +150,27 @@ fn what_was_counted_is_told_when_its_period_is_over_or_at_the_end() {
         let told = counter.tell(true);
         assert!(told.ends_with("é … repeated 2 times\n") && told.len() < 400, "{told}");
     });
+}
+
+#[test]
+fn what_goes_over_connections_is_not_written_out() {
+    let written = Written::default();
+    let layer = fmt::layer().fmt_fields(Json).event_format(Json).with_writer(written.clone());
+    let all = EnvFilter::new("trace,ureq_proto=trace").and(without_dumps());
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer.with_filter(all)), || {
+        tracing::trace!(target: "ureq_proto::util", "dump");
+        tracing::trace!(target: "ureq_proto", "dump");
+        tracing::debug!(target: "ureq_proto::util", "talk");
+        tracing::trace!(target: "ureq_proton", "other");
+        let record = |target| {
+            let record =
+                log::Record::builder().args(format_args!("record")).level(log::Level::Trace).target(target).build();
+            tracing_log::format_trace(&record).unwrap();
+        };
+        record("ureq_proto::util");
+        record("ureq::run");
+    });
+    assert_eq!(written.messages(), ["talk", "other", "record"]);
 }
 
 #[test]
