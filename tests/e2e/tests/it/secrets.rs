@@ -16,8 +16,8 @@ const PASSWORD: &str = "s3cr3t-password-of-anna";
 const WRONG: &str = "s3cr3t-password-that-is-wrong";
 const OTHER: &str = "s3cr3t-password-of-berta";
 const GARBAGE: &str = "s3cr3t-that-is-no-token";
-/// What is published to a namespace that is sealed.
-const SEALED: &str = "s3cr3t-payload";
+/// What is published, to be sealed and not.
+const PAYLOAD: &str = "s3cr3t-payload";
 
 fn token(options: &[&str]) -> String {
     let run = Towncrier::new(&[&["token"], options].concat()).set("auth.hs256_secret", HS256).run();
@@ -52,7 +52,8 @@ fn no_secret_is_in_the_log_at_any_level() {
         .set("tracing.otlp_headers", &format!("x-key={HEADER}, authorization=Bearer {HEADER}"))
         .set("tracing.sample_ratio", "1")
         .set("encryption.enabled", "true")
-        .set("encryption.keys", &format!("k1:{key}"));
+        .set("encryption.keys", &format!("k1:{key}"))
+        .file("[[namespaces]]\nprefix = \"plain/\"\nencryption.enabled = false\n");
     let mut hub = hub.start();
 
     let token =
@@ -62,14 +63,16 @@ fn no_secret_is_in_the_log_at_any_level() {
     let cookie = format!("towncrier_token={token}");
     let json_type = ("Content-Type", "application/json");
 
-    let by_query = hub.subscription(&["news"]).query("token", &token).open();
+    let mut by_query = hub.subscription(&["news", "plain/*"]).query("token", &token).open();
     let by_header = hub.subscription(&["news"]).header("Authorization", &bearer).open();
     let by_cookie = hub.subscription(&["news"]).header("Cookie", &cookie).open();
     let poll = format!("/poll?topic=news&wait=0&token={}", encode(&token));
     assert_eq!(hub.get(&poll).status(), 200);
-    let publish = json!({ "topic": "news", "data": SEALED, "idempotency_key": "k" }).to_string();
+    let publish = json!({ "topic": "news", "data": PAYLOAD, "idempotency_key": "k" }).to_string();
     let by_token = [("Authorization", bearer.as_str()), json_type];
     assert_eq!(hub.request("POST", "/admin/v1/publish", &by_token, &publish).status(), 200);
+    let plain = publish.replace("news", "plain/1");
+    assert_eq!(hub.request("POST", "/admin/v1/publish", &by_token, &plain).status(), 200);
     let admin = [("Cookie", cookie.as_str()), ("Origin", origin.as_str()), json_type];
     for (name, password) in [("anna", PASSWORD), ("berta", OTHER)] {
         let account = json!({ "password": password, "subscribe": ["**"] }).to_string();
@@ -108,6 +111,9 @@ fn no_secret_is_in_the_log_at_any_level() {
         assert!([400, 401].contains(&status), "{target}: {status}");
     }
 
+    // In the clear to those who subscribe, and in Redis, but not in the log.
+    let told = [by_query.event().data, by_query.event().data];
+    assert_eq!(told.iter().filter(|data| *data == PAYLOAD).count(), 1, "{told:?}");
     for version in ["--http2", "--http1.1"] {
         let by_tls = |path: &str, arguments: &[&str]| {
             let url = format!("https://{tls}{path}");
