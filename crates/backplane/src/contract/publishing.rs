@@ -174,7 +174,7 @@ pub async fn a_trace_goes_along_with_its_event_and_no_other(harness: &impl Harne
     node.join(&["**", "traced/1"]).await;
     let trace = |number: u128| {
         let (trace_id, span_id) = (TraceId::new(number << 64 | 1), SpanId::new(0xab));
-        TraceContext::new(trace_id.expect("an id"), span_id.expect("an id"), number % 2 == 0)
+        TraceContext::new(trace_id.expect("an id"), span_id.expect("an id"), number.is_multiple_of(2))
     };
     let traces: Vec<_> = (0..40).map(|number| (number % 3 > 0).then(|| trace(number))).collect();
     let new = |(number, trace): (usize, &Option<TraceContext>)| NewEvent {
