@@ -23,6 +23,7 @@ fn write(message: &Message) -> Vec<u8> {
             let (id, prev, data) = (event.id(), event.prev(), event.data());
             format!("e {id} {prev} {event_type_len} {topic_len} {key_len} {event_type}{topic}{key}{data}").into_bytes()
         }
+        Message::Trace { topic, id, trace } => format!("t {id} {trace} {topic}").into_bytes(),
         Message::Beat { partition, nonce, head } => format!("h {partition} {nonce} {head}").into_bytes(),
         Message::Control(message) => {
             let mut out = format!("n {} ", message.from).into_bytes();

@@ -23,6 +23,7 @@ use crate::{
     fatal::{Fatal, Vital},
     local::{Format, Local},
     messages::{EndAll, EndSessions, Publish},
+    trace,
 };
 
 /// Why a publish was not stored.
@@ -217,19 +218,26 @@ impl Hub {
     }
 
     /// Stores events, each for itself; the answers are in their order. What is stored is delivered.
-    pub async fn publish(&self, events: Vec<NewEvent>) -> Vec<Result<Published, PublishError>> {
+    pub async fn publish(&self, mut events: Vec<NewEvent>) -> Vec<Result<Published, PublishError>> {
         let count = events.len();
         let bytes = events.iter().map(NewEvent::cost).sum();
         let Some(waiting) = self.inner.in_flight.enter(bytes, self.inner.options.publish_bytes_max) else {
             return vec![Err(PublishError::Overloaded); count];
         };
-        let answers =
-            timeout(self.inner.options.publish_timeout, self.inner.bridge.send(Publish { events, waiting })).await;
+        let mut span = trace::store(&self.inner.options.tracer, &mut events);
+        let publish = Publish { events, waiting, span: tracing::Span::current() };
+        let answers = timeout(self.inner.options.publish_timeout, self.inner.bridge.send(publish)).await;
         let failed = match answers {
-            Ok(Ok(answers)) => return answers.into_iter().map(|answer| Ok(answer?)).collect(),
+            Ok(Ok(answers)) => {
+                if let Some(error) = answers.iter().find_map(|answer| answer.as_ref().err()) {
+                    span.fail(error.to_string());
+                }
+                return answers.into_iter().map(|answer| Ok(answer?)).collect();
+            }
             Ok(Err(_)) => BackplaneError::Unavailable,
             Err(_) => BackplaneError::TimedOut,
         };
+        span.fail(failed.to_string());
         vec![Err(failed.into()); count]
     }
 

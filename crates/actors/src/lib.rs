@@ -33,6 +33,7 @@ mod rooms;
 mod session;
 mod sharing;
 mod stream;
+pub mod trace;
 
 pub use bridge::Bridge;
 pub use cluster::{

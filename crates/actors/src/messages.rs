@@ -43,6 +43,8 @@ pub struct Publish {
     pub(crate) events: Vec<NewEvent>,
     /// Counts their bytes until the backplane has answered, whether or not the publisher still waits for it.
     pub(crate) waiting: Waiting,
+    /// The request that they come from: what the log says meanwhile is about that.
+    pub(crate) span: tracing::Span,
 }
 message!(Publish => Vec<Result<Published, BackplaneError>>);
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use towncrier_core::rooms::{Over, Policy, Rate, Slow};
+use towncrier_telemetry::spans::Tracer;
 use towncrier_wire::Selectors;
 
 /// How often each worker's wheel turns.
@@ -45,6 +46,8 @@ pub struct Options {
     pub publish_bytes_max: usize,
     /// How long a publish may wait for it.
     pub publish_timeout: Duration,
+    /// Records the spans of traced requests and events.
+    pub tracer: Tracer,
 }
 
 impl Options {

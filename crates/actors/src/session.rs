@@ -12,7 +12,8 @@ use towncrier_core::{
     rooms::frames,
 };
 use towncrier_telemetry as telemetry;
-use towncrier_wire::{CloseReason, GapReason, Name, Selectors, Start, control};
+use towncrier_wire::{CloseReason, GapReason, Name, Selectors, Start, TraceContext, TraceId, control};
+use tracing::field::{DisplayValue, display};
 
 use crate::{
     local::{Format, Local, Shared},
@@ -45,6 +46,8 @@ pub struct SessionSpec {
     pub heartbeat_events: bool,
     /// How long its token is good for, if that is limited: then it ends.
     pub lifetime: Option<Duration>,
+    /// The trace of the request that began it: what the log says of the session names it.
+    pub trace: Option<TraceContext>,
 }
 
 /// See the module. It lives until its stream is dropped or the hub ends it, and takes everything back when it is dropped
@@ -53,6 +56,8 @@ pub struct Session {
     id: Option<Name>,
     local: Rc<Local>,
     shared: Rc<Shared>,
+    /// That of the request which began it.
+    trace: Option<TraceId>,
     /// Until it is live.
     beginning: Option<Box<Beginning>>,
     closed: Option<telemetry::CloseReason>,
@@ -76,12 +81,18 @@ impl Session {
             id: (format != Format::Events).then(|| new_id(local.hub.node())),
             local: local.clone(),
             shared: shared.clone(),
+            trace: spec.trace.map(|trace| trace.trace_id()),
             beginning: Some(Box::new(Beginning { spec, handover, next_read: None, retry: RETRY_FIRST })),
             closed: None,
             registered: false,
         };
         shared.address.replace(Some(session.start()));
         shared
+    }
+
+    /// For the log.
+    fn trace_id(&self) -> Option<DisplayValue<TraceId>> {
+        self.trace.map(display)
     }
 
     fn take(&mut self, (output, step): (Output, Step), ctx: &mut Context<Self>) {
@@ -226,6 +237,8 @@ impl Actor for Session {
             self.local.metrics.sessions_opened.inc();
             let entry = Entry::new(self.shared.key, spec);
             self.local.hub.registry().do_send(Register { id: id.clone(), rooms: rooms.clone(), entry });
+            let selectors = spec.selectors.iter().count();
+            tracing::debug!(session = id.as_str(), trace_id = self.trace_id(), selectors, "a session has begun");
         }
         let selectors = spec.selectors.clone();
         rooms.do_send(Subscribe { session: self.shared.key, selectors });
@@ -242,6 +255,8 @@ impl Drop for Session {
         if let Some(id) = self.id.take().filter(|_| self.registered) {
             self.local.metrics.sessions_open.dec();
             self.local.metrics.sessions_closed.of(reason).inc();
+            let reason = telemetry::Label::value(reason);
+            tracing::debug!(session = id.as_str(), trace_id = self.trace_id(), reason, "a session has ended");
             self.local.hub.registry().do_send(Unregister(id));
         }
         if let Ok(mut out) = self.shared.out.try_borrow_mut() {

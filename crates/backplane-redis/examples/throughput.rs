@@ -21,7 +21,7 @@ const TASKS: usize = 200;
 
 fn event(number: usize) -> NewEvent {
     let topic = Topic::new(&format!("t/{}", number % TOPICS)).expect("a topic");
-    NewEvent { topic, event_type: None, data: "x".repeat(100).into(), idempotency_key: None }
+    NewEvent { topic, event_type: None, data: "x".repeat(100).into(), idempotency_key: None, trace: None }
 }
 
 fn per_second(count: usize, began: Instant) -> f64 {

@@ -27,7 +27,7 @@ use tokio::{
 };
 use towncrier_backplane::{BackplaneError, Signal, SignalSender};
 use towncrier_core::SelectorIndex;
-use towncrier_wire::{Event, Heads, Selector};
+use towncrier_wire::{Event, EventId, Heads, Selector, TraceContext, limits::PARTITIONS_MAX};
 
 use crate::{
     commands::Commands,
@@ -76,6 +76,8 @@ pub(crate) struct Feed {
     pub(crate) through: Heads,
     pub(crate) round: Option<Round>,
     pub(crate) nonce: u64,
+    /// The trace that came last for each partition, and which event it is of.
+    traces: [Option<(EventId, TraceContext)>; PARTITIONS_MAX],
 }
 
 impl Feed {
@@ -91,6 +93,7 @@ impl Feed {
             through: heads,
             round: None,
             nonce: 0,
+            traces: Default::default(),
         }
     }
 
@@ -240,12 +243,17 @@ impl Feed {
                             continue;
                         }
                         self.through[partition] = told.id;
-                        let (key, event) = (told.key.clone(), told.encode());
+                        let trace =
+                            self.traces[partition].take().filter(|(id, _)| *id == told.id).map(|(_, trace)| trace);
+                        let (key, event) = (told.key.clone(), told.encode(trace));
                         self.commands.tail.told(partition, &event, key);
                         events.push(event);
                     } else {
                         self.through[partition] = told.id;
                     }
+                }
+                Message::Trace { topic, id, trace } => {
+                    self.traces[self.commands.partition(&topic)] = Some((id, trace));
                 }
                 // These come by a link of their own.
                 Message::Control(_) => {}

@@ -98,6 +98,7 @@ impl Commands {
             text(names.all.as_str()),
             text(self.tell()),
             text(event.idempotency_key.as_ref().map_or("", Name::as_str)),
+            text(event.trace.map_or(String::new(), |trace| trace.to_string())),
         ];
         Call { partition, keys, arguments }
     }

@@ -318,7 +318,7 @@ fn selector(text: &str) -> Selector {
 }
 
 fn event(name: &str, data: &str) -> NewEvent {
-    NewEvent { topic: topic(name), event_type: None, data: data.into(), idempotency_key: None }
+    NewEvent { topic: topic(name), event_type: None, data: data.into(), idempotency_key: None, trace: None }
 }
 
 fn keyed(name: &str, key: &str) -> NewEvent {

@@ -170,7 +170,8 @@ impl Store {
             self.bytes += TOPIC_COST;
             Kept { class, ring: Ring::after_floor(self.floors[partition]) }
         });
-        let event = Arc::new(Event::new(new.topic.clone(), id, kept.ring.last(), new.event_type, &new.data));
+        let event = Event::new(new.topic.clone(), id, kept.ring.last(), new.event_type, &new.data).traced(new.trace);
+        let event = Arc::new(event);
         kept.ring.push(event.clone());
         self.bytes += event.cost();
         self.events += 1;

@@ -126,8 +126,13 @@ impl Bench {
         let selector = |text: &str| Selector::new(text).expect("a selector");
         match *op {
             Op::Publish(index) => {
-                let new =
-                    NewEvent { topic: topic(index), event_type: None, data: "data".into(), idempotency_key: None };
+                let new = NewEvent {
+                    topic: topic(index),
+                    event_type: None,
+                    data: "data".into(),
+                    idempotency_key: None,
+                    trace: None,
+                };
                 let event = self.store.publish(new, 1_000).event.expect("a new event");
                 self.all.push(event.clone());
                 self.signals.extend(Some(event).filter(|event| self.followed.any(event.topic())).map(Signal::Event));

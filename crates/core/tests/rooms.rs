@@ -49,6 +49,21 @@ fn received(rooms: &mut Rooms<()>, member: MemberId) -> usize {
 }
 
 #[test]
+fn the_audience_of_a_topic_counts_members_once_and_nobody_who_is_not_there() {
+    let (mut rooms, cohort, _) = audience(&["a/1", "a/*"]);
+    rooms.attach(cohort, ()).expect("ready");
+    let (other, to_join) = rooms.subscribe(key(&["a/*", "b"]));
+    to_join.iter().for_each(|selector| _ = rooms.joined(selector, &heads(0)));
+    let count = |rooms: &Rooms<()>, topic: &str| rooms.audience(&Topic::new(topic).expect("a topic"));
+    assert_eq!(count(&rooms, "a/1"), (1, 2));
+    assert_eq!(count(&rooms, "b"), (0, 0), "nobody has attached there");
+    let (member, _) = rooms.attach(other, ()).expect("ready");
+    assert_eq!((count(&rooms, "a/1"), count(&rooms, "b"), count(&rooms, "c")), ((2, 3), (1, 1), (0, 0)));
+    rooms.detach(member);
+    assert_eq!(count(&rooms, "a/2"), (1, 2));
+}
+
+#[test]
 fn an_event_that_comes_again_is_delivered_once() {
     let (mut rooms, _, member) = audience(&["a"]);
     for seq in [1, 2, 1, 2] {

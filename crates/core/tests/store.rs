@@ -229,7 +229,13 @@ impl Bench {
             self.model.seen(topic, usize::MAX, self.now_ms);
         }
         let idempotency_key = key.map(|key| Name::new(&format!("key {key}")).expect("a key"));
-        let new = NewEvent { topic: topic.clone(), event_type: None, data: "x".repeat(bytes).into(), idempotency_key };
+        let new = NewEvent {
+            topic: topic.clone(),
+            event_type: None,
+            data: "x".repeat(bytes).into(),
+            idempotency_key,
+            trace: None,
+        };
         let stored = self.store.publish(new, self.now_ms);
         if let Some(first) = seen {
             assert_eq!((stored.id, stored.event), (first, None), "it takes effect once");
@@ -293,7 +299,8 @@ proptest! {
 
 fn publish(store: &mut Store, topic: &str, now_ms: u64) {
     let topic = Topic::new(topic).expect("a topic");
-    store.publish(NewEvent { topic, event_type: None, data: "data".into(), idempotency_key: None }, now_ms);
+    store
+        .publish(NewEvent { topic, event_type: None, data: "data".into(), idempotency_key: None, trace: None }, now_ms);
 }
 
 /// A topic that is quiet for longer than its events last is emptied after each: that must leave nothing behind.

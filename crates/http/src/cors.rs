@@ -18,7 +18,7 @@ use actix_web::{
     middleware::Condition,
 };
 
-use crate::problem::Problem;
+use crate::{problem::Problem, trace};
 
 /// How long a browser may rely on the answer to a preflight, in seconds.
 const PREFLIGHT_AGE_S: usize = 600;
@@ -27,8 +27,14 @@ const PREFLIGHT_AGE_S: usize = 600;
 const ORIGIN_BYTES_MAX: usize = 300;
 
 /// What a page may set on its requests.
-const REQUEST_HEADERS: [HeaderName; 4] =
-    [header::AUTHORIZATION, header::CACHE_CONTROL, header::CONTENT_TYPE, HeaderName::from_static("last-event-id")];
+const REQUEST_HEADERS: [HeaderName; 6] = [
+    header::AUTHORIZATION,
+    header::CACHE_CONTROL,
+    header::CONTENT_TYPE,
+    HeaderName::from_static("last-event-id"),
+    trace::TRACEPARENT,
+    trace::TRACESTATE,
+];
 
 /// A page's origin, in the form in which browsers send it: lower case, no usual port, nothing behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,7 +116,7 @@ pub(crate) fn layer(origins: &[Origin]) -> Condition<Cors> {
     let cors = cors
         .allowed_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE])
         .allowed_headers(REQUEST_HEADERS)
-        .expose_headers([header::RETRY_AFTER])
+        .expose_headers([header::RETRY_AFTER, trace::TRACEPARENT])
         .supports_credentials()
         .max_age(PREFLIGHT_AGE_S);
     Condition::new(!origins.is_empty(), cors)

@@ -13,6 +13,7 @@ use actix_web::{
 };
 use percent_encoding::percent_decode_str;
 use towncrier_telemetry::RefusedReason;
+use tracing::Instrument as _;
 
 use crate::{
     access::{self, Auth, Caller, Place},
@@ -21,9 +22,10 @@ use crate::{
     routes,
     state::State,
     subscribe,
+    trace::Answering,
 };
 
-/// The outermost: finds out where a request is from, and finishes every answer, whoever gave it.
+/// The outermost: finds out where a request is from and which trace it is part of, and finishes every answer, whoever gave it.
 pub(crate) async fn pass(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -31,6 +33,18 @@ pub(crate) async fn pass(
     let Some(state) = request.app_data::<Data<State>>().cloned() else {
         return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
     };
+    let answering = Answering::begin(&request, &state.hub().options().tracer);
+    let logged = answering.logged.clone();
+    let mut answer = finished(request, next, &state).instrument(logged).await?;
+    answering.end(&mut answer);
+    Ok(answer)
+}
+
+async fn finished(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+    state: &State,
+) -> Result<ServiceResponse<BoxBody>, Error> {
     client::note(&request, &state.options.proxies, state.hub().metrics());
     let refused = if state.options.guarded { guard::check(&request, &state.options.origins).err() } else { None };
     let mut answer = match refused {

@@ -150,6 +150,7 @@ impl PublishItem {
                 event_type: event_type.clone(),
                 data: data.clone(),
                 idempotency_key: key.clone(),
+                trace: None,
             })
             .collect();
         Ok(Self { events, many })

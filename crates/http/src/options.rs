@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use crate::{Auth, Origin, Proxies, RateOptions, Sealing, TlsFiles};
+use crate::{Auth, LogLevel, Origin, Proxies, RateOptions, Sealing, TlsFiles};
 
 /// What a listener is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +77,8 @@ pub struct Options {
     pub proxies: Proxies,
     /// How often clients may do what.
     pub rates: RateOptions,
+    /// What is logged, to be changed.
+    pub log_level: LogLevel,
     /// This build's version.
     pub version: &'static str,
 }

@@ -20,6 +20,7 @@ use crate::{
     json::check_depth,
     problem::Problem,
     state::State,
+    trace::Traced,
 };
 
 type Outcome = Result<Published, PublishError>;
@@ -42,7 +43,7 @@ pub(crate) async fn publish(
     let refuse = |_: &Problem| refused(&state, events.len());
     state.rates.publish(&request, &events).inspect_err(refuse)?;
     let topics: Vec<_> = events.iter().map(|event| event.topic.clone()).collect();
-    let mut outcomes = store(state.hub(), events).await.into_iter();
+    let mut outcomes = store(&request, state.hub(), events).await.into_iter();
     Ok(answer::json(&item_answer(&topics, many, &mut outcomes)?))
 }
 
@@ -59,7 +60,7 @@ pub(crate) async fn batch(request: HttpRequest, payload: Payload, state: Data<St
     .await
     .inspect_err(|_| refused(&state, 1))?;
     state.rates.publish(&request, &events).inspect_err(|_| refused(&state, events.len()))?;
-    let mut outcomes = store(state.hub(), events).await.into_iter();
+    let mut outcomes = store(&request, state.hub(), events).await.into_iter();
     let answers = items.into_iter().map(|item| {
         let answer = item.and_then(|(topics, many)| item_answer(&topics, many, &mut outcomes));
         answer.unwrap_or_else(|problem| json!({ "error": problem.to_json() }))
@@ -165,7 +166,10 @@ fn published(topic: &str, published: &Published) -> Value {
     object.into()
 }
 
-async fn store(hub: &Hub, events: Vec<NewEvent>) -> Vec<Outcome> {
+async fn store(request: &HttpRequest, hub: &Hub, mut events: Vec<NewEvent>) -> Vec<Outcome> {
+    if let Some(trace) = Traced::of(request).and_then(|traced| traced.for_events()) {
+        events.iter_mut().for_each(|event| event.trace = Some(trace));
+    }
     let began = Instant::now();
     let outcomes = hub.publish(events).await;
     let metrics = hub.metrics();

@@ -61,6 +61,8 @@ fn administration(config: &mut ServiceConfig) {
     add(config, v1("/broadcast", "POST").route(post().to(admin::direct::to_all)));
     add(config, v1("/stats", "GET").route(get().to(admin::stats::stats)));
     add(config, v1("/drain", "POST").route(post().to(admin::stats::drain)));
+    let level = v1("/log-level", "GET, PUT").route(get().to(admin::log_level::show));
+    add(config, level.route(put().to(admin::log_level::put)));
     add(config, v1("/nodes", "GET").route(get().to(admin::stats::nodes)));
     add(config, v1("/topics", "GET").route(get().to(admin::topics::list)));
     let history = v1("/topics/{topic:.*}/history", "GET, DELETE").route(get().to(admin::topics::history));
@@ -94,8 +96,9 @@ pub(crate) fn count<B>(response: &ServiceResponse<B>) {
     }
 }
 
-fn route(request: &HttpRequest) -> &'static str {
-    const KNOWN: [&str; 30] = [
+/// The pattern of a request's route, or `other`.
+pub(crate) fn route(request: &HttpRequest) -> &'static str {
+    const KNOWN: [&str; 31] = [
         "/",
         "/login",
         "/register",
@@ -113,6 +116,7 @@ fn route(request: &HttpRequest) -> &'static str {
         "/admin/v1/broadcast",
         "/admin/v1/stats",
         "/admin/v1/drain",
+        "/admin/v1/log-level",
         "/admin/v1/nodes",
         "/admin/v1/topics",
         "/admin/v1/topics/{topic:.*}/history",

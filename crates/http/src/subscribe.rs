@@ -18,6 +18,7 @@ use crate::{
     problem::Problem,
     query::{Query, decode_path},
     state::State,
+    trace::Traced,
 };
 
 /// The longest time after which a client that was refused comes back, in ms.
@@ -97,6 +98,7 @@ pub(crate) fn spec(request: &HttpRequest, state: &State, topic: Option<&str>) ->
         remote: client::address(request),
         heartbeat_events,
         lifetime: caller.lifetime(),
+        trace: Traced::of(request).map(|traced| traced.own()),
     })
 }
 

@@ -1,13 +1,14 @@
-//! Metrics and logs: what an operator sees of a running hub.
+//! Metrics, logs and spans: what an operator sees of a running hub.
 //!
 //! [`Metrics`] holds every metric of the process, created and registered in one place, so that the list of names is
-//! here and nowhere else. [`logging`] sets up the log. A leaf: it knows no other crate of the hub, and the words of its
+//! here and nowhere else. [`logging`] sets up the log, [`spans`] exports traces. A leaf: it knows no other crate of the hub, and the words of its
 //! labels are the vocabulary of `docs/protocol.md`.
 
 mod label;
 pub mod logging;
 mod metrics;
 mod process;
+pub mod spans;
 
 pub use self::{
     label::{

@@ -126,6 +126,10 @@ pub struct Metrics {
     pub nodes: Gauge,
     /// Answers that other nodes owed and did not give in time.
     pub nodes_unanswered: Count,
+    /// Spans that the collector took.
+    pub spans_exported: Count,
+    /// Spans that it did not take, or for which there was no room.
+    pub spans_dropped: Count,
     /// Panics and lost mailboxes, by kind of actor.
     pub actor_failures: Counters<Actor>,
     worker_queue_bytes: Family<WorkerLabel, Gauge>,
@@ -206,6 +210,8 @@ impl Metrics {
             registry_topics: own.gauge("registry_topics", "Selectors that sessions here have"),
             nodes: own.gauge("nodes", "Nodes of the hub that are there, this one among them"),
             nodes_unanswered: own.count("nodes_unanswered", "Answers that other nodes owed and did not give in time"),
+            spans_exported: own.count("spans_exported", "Spans that the collector of traces took"),
+            spans_dropped: own.count("spans_dropped", "Spans of traces that were lost: no room, or not taken"),
             actor_failures: own.counts("actor_failures", "Panics and lost mailboxes, by kind of actor"),
             worker_queue_bytes,
             http_requests,

@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 
-use crate::{Cursor, EventId, EventType, Name, Topic, sse};
+use crate::{Cursor, EventId, EventType, Name, Topic, TraceContext, sse};
 
 /// What a publisher hands over, already checked.
 #[derive(Debug, Clone)]
@@ -17,6 +17,9 @@ pub struct NewEvent {
     pub data: Arc<str>,
     /// Makes a repeated publish to the same topic take effect once.
     pub idempotency_key: Option<Name>,
+    /// The trace that it is part of, if its publisher is followed: it goes along to every node that delivers the event, and
+    /// not to subscribers.
+    pub trace: Option<TraceContext>,
 }
 
 impl NewEvent {
@@ -37,6 +40,8 @@ pub struct Event {
     frame: Bytes,
     id_line_len: usize,
     data: Bytes,
+    /// Boxed, for most events have none.
+    trace: Option<Box<TraceContext>>,
 }
 
 impl Event {
@@ -50,7 +55,21 @@ impl Event {
             Some(range) => frame.slice(range),
             None => Bytes::copy_from_slice(data.as_bytes()),
         };
-        Self { topic, id, prev, event_type, frame, id_line_len: encoded.id_line_len, data }
+        Self { topic, id, prev, event_type, frame, id_line_len: encoded.id_line_len, data, trace: None }
+    }
+
+    /// The same as part of a trace.
+    #[must_use]
+    pub fn traced(mut self, trace: Option<TraceContext>) -> Self {
+        self.trace = trace.map(Box::new);
+        self
+    }
+
+    /// The trace that it is part of. What is read from history may have none: whoever reads
+    /// it later is not who it was sent to.
+    #[must_use]
+    pub fn trace(&self) -> Option<&TraceContext> {
+        self.trace.as_deref()
     }
 
     /// The topic.
@@ -110,6 +129,7 @@ impl Event {
         // Data of more than one line lies beside the frame, see `new`.
         let in_frame = self.frame.as_ptr_range().contains(&self.data.as_ptr());
         let data = if in_frame { 0 } else { self.data.len() };
-        size_of::<Self>() + self.topic.as_str().len() + self.frame.len() + data
+        let trace = if self.trace.is_some() { size_of::<TraceContext>() } else { 0 };
+        size_of::<Self>() + self.topic.as_str().len() + self.frame.len() + data + trace
     }
 }

@@ -14,6 +14,7 @@ mod selector;
 pub mod sse;
 mod text;
 mod topic;
+mod trace;
 
 pub use control::{CloseReason, Gap, GapReason};
 pub use cursor::{Cursor, CursorError, Heads, Start};
@@ -22,3 +23,4 @@ pub use id::{EventId, EventIdError};
 pub use selector::{Selector, SelectorError, Selectors, SelectorsError};
 pub use text::{EventType, Name, TextError};
 pub use topic::{Partition, Partitions, Topic, TopicError};
+pub use trace::{SpanId, TRACEPARENT_BYTES_MAX, TraceContext, TraceContextError, TraceId};

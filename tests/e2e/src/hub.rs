@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{Response, SOON, Subscribe, Subscriber, encode, http, ports, process};
+use crate::{Response, SOON, Subscribe, Subscriber, encode, eventually, http, ports, process};
 
 const ATTEMPTS: usize = 5;
 
@@ -233,6 +233,24 @@ impl Hub {
     pub fn log(&self) -> String {
         let bytes = fs::read(&self.log).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The lines of its log that are JSON objects with this value of a key.
+    #[must_use]
+    pub fn lines(&self, key: &str, value: &str) -> Vec<Value> {
+        let objects = self.log();
+        let objects = objects.lines().filter_map(|line| line.parse::<Value>().ok());
+        objects.filter(|line| line[key] == value).collect()
+    }
+
+    /// Waits for a line of its log with this message and this trace id.
+    #[track_caller]
+    pub fn said(&self, message: &str, trace_id: &str) -> Value {
+        eventually("it is logged", SOON, || {
+            let mut lines = self.lines("trace_id", trace_id);
+            let found = lines.iter().position(|line| line["message"] == message);
+            found.map(|at| lines.swap_remove(at)).ok_or_else(|| format!("{lines:#?}"))
+        })
     }
 
     /// The memory that it has resident, in KiB.

@@ -5,6 +5,7 @@
 //! a deadline, and the panic at its end says what was seen.
 
 mod body;
+mod collector;
 mod dev_cluster;
 mod front;
 mod http;
@@ -22,6 +23,7 @@ mod subscriber;
 mod tls;
 mod wait;
 
+pub use collector::{Collector, Span};
 pub use dev_cluster::{DevCluster, DevClusterBuilder, Process, gone, run_with_path};
 pub use front::Front;
 pub use http::{Connection, Head, Response};

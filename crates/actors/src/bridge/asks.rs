@@ -3,6 +3,7 @@
 use actix::{Handler, ResponseFuture};
 use towncrier_backplane::{BackplaneError, Published};
 use towncrier_core::store::{TopicInfo, Totals};
+use tracing::Instrument as _;
 
 use super::Bridge;
 use crate::messages::{AskTopic, AskTotals, Clear, Close, Forget, ListTopics, Publish};
@@ -10,13 +11,14 @@ use crate::messages::{AskTopic, AskTotals, Clear, Close, Forget, ListTopics, Pub
 impl Handler<Publish> for Bridge {
     type Result = ResponseFuture<Vec<Result<Published, BackplaneError>>>;
 
-    fn handle(&mut self, Publish { events, waiting }: Publish, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Publish { events, waiting, span }: Publish, _: &mut Self::Context) -> Self::Result {
         let backplane = self.backplane.clone();
-        Box::pin(async move {
+        let publish = async move {
             let answers = backplane.publish(events).await;
             drop(waiting);
             answers
-        })
+        };
+        Box::pin(publish.instrument(span))
     }
 }
 

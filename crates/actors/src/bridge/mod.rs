@@ -198,6 +198,15 @@ impl Bridge {
             *head = event.id().max(*head);
             let mut to = 0_u64;
             self.index.matches(event.topic(), |worker| to |= 1 << worker);
+            if let Some(trace) = event.trace() {
+                tracing::debug!(
+                    trace_id = %trace.trace_id(),
+                    event = %event.id(),
+                    topic = %event.topic(),
+                    workers = to.count_ones(),
+                    "an event has come"
+                );
+            }
             for worker in bits(to) {
                 batches[worker].0.push(event.clone());
                 batches[worker].1 += event.cost();

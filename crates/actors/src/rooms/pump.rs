@@ -9,11 +9,14 @@ use std::{
 
 use actix::{ActorFuture, Context};
 use towncrier_core::rooms::{CohortId, Slow};
-use towncrier_telemetry::DropReason;
+use towncrier_telemetry::{DropReason, spans::Span};
 use towncrier_wire::CloseReason;
 
 use super::{Rooms, tell};
-use crate::messages::{Delivery, End, Lagged, Ready};
+use crate::{
+    messages::{Delivery, End, Lagged, Ready},
+    trace,
+};
 
 /// Most bytes of deliveries that are applied before the streams get a turn.
 const SLICE_BYTES: usize = 256 * 1024;
@@ -57,17 +60,20 @@ impl Rooms {
         if self.inbox.is_empty() {
             return;
         }
-        self.apply_slice();
+        let delivering = self.apply_slice();
         self.waking.cohorts = self.local.rooms.borrow_mut().seal().into();
         self.wake_some();
+        drop(delivering);
         let unfinished = !self.waking.cohorts.is_empty() || !self.check.is_empty() || !self.inbox.is_empty();
         if unfinished {
             task.waker().wake_by_ref();
         }
     }
 
-    /// Applies deliveries up to a slice's worth.
-    fn apply_slice(&mut self) {
+    /// Applies deliveries up to a slice's worth. Gives the spans of those that are traced, which end when their members have
+    /// been woken.
+    fn apply_slice(&mut self) -> Vec<Span> {
+        let mut delivering = Vec::new();
         let (mut bytes, mut events) = (0, 0);
         while bytes < SLICE_BYTES && events < SLICE_EVENTS {
             let Some(delivery) = self.inbox.pop_front() else { break };
@@ -76,6 +82,11 @@ impl Rooms {
                     let mut rooms = self.local.rooms.borrow_mut();
                     let mut taken = 0;
                     for event in &batch[self.applied..] {
+                        if let Some(trace) = event.trace() {
+                            let audience = || rooms.audience(event.topic());
+                            let tracer = &self.local.options.tracer;
+                            delivering.push(trace::deliver(tracer, event, trace, self.number, audience));
+                        }
                         rooms.deliver(event);
                         taken += event.cost();
                         events += 1;
@@ -107,6 +118,7 @@ impl Rooms {
                 }
             }
         }
+        delivering
     }
 
     pub(super) fn wake_some(&mut self) {

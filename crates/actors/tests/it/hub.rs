@@ -18,7 +18,7 @@ use towncrier_core::{
     rooms::{Policy, Slow},
     store::{self, Retention, TopicInfo, Totals},
 };
-use towncrier_telemetry::Metrics;
+use towncrier_telemetry::{Metrics, spans::Tracer};
 use towncrier_wire::{EventId, Heads, NewEvent, Partitions, Selector, Selectors, Start, Topic};
 
 pub(crate) const SOON: Duration = Duration::from_secs(5);
@@ -71,6 +71,7 @@ pub(crate) fn options() -> Options {
         linger: Duration::from_secs(10),
         publish_bytes_max: 64 << 20,
         publish_timeout: Duration::from_secs(5),
+        tracer: Tracer::default(),
     }
 }
 
@@ -82,6 +83,7 @@ pub(crate) fn spec(selectors: &[&str], start: Start) -> SessionSpec {
         remote: None,
         heartbeat_events: false,
         lifetime: None,
+        trace: None,
     }
 }
 
@@ -96,6 +98,7 @@ pub(crate) async fn publish(hub: &Hub, topic: &str, numbers: std::ops::Range<u32
         event_type: None,
         data: number.to_string().into(),
         idempotency_key: None,
+        trace: None,
     };
     for published in hub.publish(numbers.map(event).collect()).await {
         published.expect("published");

@@ -4,7 +4,7 @@
 -- ARGV  1 now (ms)  2 newest id that the caller has seen of the partition  3 era  4 topic  5 type or ''  6 data
 --       7 most events of the topic  8 longest age (ms)  9 age of the idempotency key (ms)
 --       10 channel of the topic  11 channel of the partition  12 PUBLISH, or SPUBLISH in a cluster
---       13 name of the idempotency key, or ''
+--       13 name of the idempotency key, or ''  14 the event's traceparent, or ''
 -- Gives {id, 1 if the key was seen, else 0, id of the topic's event before}; where the key was seen, without the third if
 -- the event is not held any more, and with its {..., type, data} if they are not the ones that came now
 
@@ -56,6 +56,11 @@ if KEYS[7] then
   redis.call('SET', KEYS[7], id, 'PX', ARGV[9])
 end
 
+if ARGV[14] ~= '' then
+  local trace = 't ' .. id .. ' ' .. ARGV[14] .. ' ' .. topic
+  redis.call(ARGV[12], ARGV[10], trace)
+  redis.call(ARGV[12], ARGV[11], trace)
+end
 local name = ARGV[13]
 local message = 'e ' .. id .. ' ' .. prev .. ' ' .. #kind .. ' ' .. #topic .. ' ' .. #name .. ' ' .. kind .. topic .. name .. data
 redis.call(ARGV[12], ARGV[10], message)

@@ -346,6 +346,7 @@ pub fn event(name: &str, data: &str, key: Option<&str>) -> NewEvent {
         event_type: None,
         data: data.into(),
         idempotency_key: key.map(|key| Name::new(key).expect("a key")),
+        trace: None,
     }
 }
 

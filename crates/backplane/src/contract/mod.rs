@@ -72,6 +72,7 @@ macro_rules! contract_tests {
                 a_batch_is_answered_in_its_order,
                 each_event_names_the_one_before_it_on_its_topic,
                 what_is_published_comes_back_unchanged,
+                a_trace_goes_along_with_its_event_and_no_other,
                 a_key_takes_effect_once,
                 a_key_used_by_many_at_once_takes_effect_once,
                 a_key_counts_once_within_a_batch,

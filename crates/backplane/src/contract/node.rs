@@ -292,7 +292,7 @@ pub(super) fn selector(text: &str) -> Selector {
 }
 
 pub(super) fn event(topic: &Topic, data: &str) -> NewEvent {
-    NewEvent { topic: topic.clone(), event_type: None, data: data.into(), idempotency_key: None }
+    NewEvent { topic: topic.clone(), event_type: None, data: data.into(), idempotency_key: None, trace: None }
 }
 
 pub(super) fn keyed(topic: &Topic, data: &str, key: &str) -> NewEvent {

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use towncrier_wire::{Event, EventId, EventType, NewEvent, Topic, limits::TOPIC_BYTES_MAX};
+use towncrier_wire::{
+    Event, EventId, EventType, NewEvent, SpanId, Topic, TraceContext, TraceId, limits::TOPIC_BYTES_MAX,
+};
 
 use super::{
     Harness, Setup,
@@ -162,6 +164,31 @@ pub async fn what_is_published_comes_back_unchanged(harness: &impl Harness) {
         assert!(**told == expected, "{}: told differs", new.topic);
         let read = node.read(&new.topic, EventId::ZERO).await;
         assert!(read.events.len() == 1 && *read.events[0] == expected, "{}: read differs", new.topic);
+    }
+}
+
+/// What is told of an event says which trace it is part of; the events around it are part of none, on any partition.
+pub async fn a_trace_goes_along_with_its_event_and_no_other(harness: &impl Harness) {
+    let node = Node::start(harness, Setup::roomy(4)).await;
+    // One is followed twice, so that it may come twice.
+    node.join(&["**", "traced/1"]).await;
+    let trace = |number: u128| {
+        let (trace_id, span_id) = (TraceId::new(number << 64 | 1), SpanId::new(0xab));
+        TraceContext::new(trace_id.expect("an id"), span_id.expect("an id"), number.is_multiple_of(2))
+    };
+    let traces: Vec<_> = (0..40).map(|number| (number % 3 > 0).then(|| trace(number))).collect();
+    let new = |(number, trace): (usize, &Option<TraceContext>)| NewEvent {
+        trace: *trace,
+        ..event(&topic(&format!("traced/{}", number % 7)), &number.to_string())
+    };
+    let published = node.publish_all(traces.iter().enumerate().map(new).collect()).await;
+
+    let heard = node.settle().await;
+    for (number, (published, trace)) in published.iter().zip(&traces).enumerate() {
+        let topic = topic(&format!("traced/{}", number % 7));
+        let told: Vec<_> = told(&heard).filter(|event| event.topic() == &topic && event.id() == published.id).collect();
+        let [told] = told[..] else { panic!("event {number}: told {} times", told.len()) };
+        assert_eq!(told.trace(), trace.as_ref(), "event {number}");
     }
 }
 

@@ -8,10 +8,13 @@
 mod cursors;
 mod rate;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use slab::Slab;
-use towncrier_wire::{Cursor, Event, EventId, Heads, Partitions, Selector, Selectors, limits::PARTITIONS_MAX};
+use towncrier_wire::{Cursor, Event, EventId, Heads, Partitions, Selector, Selectors, Topic, limits::PARTITIONS_MAX};
 
 pub use self::{
     cursors::frames,
@@ -325,6 +328,15 @@ impl<T> Rooms<T> {
                 dirty.push(id);
             }
         });
+    }
+
+    /// How many cohorts, and members of them, get what is published to a topic now.
+    #[must_use]
+    pub fn audience(&self, topic: &Topic) -> (usize, usize) {
+        let mut found = BTreeSet::new();
+        self.index.matches(topic, |id| _ = found.insert(id));
+        let members = found.iter().map(|id| self.cohorts[id.0].outbox.len()).filter(|members| *members > 0);
+        members.fold((0, 0), |(cohorts, all), members| (cohorts + 1, all + members))
     }
 
     /// Makes everything that was delivered readable and gives the cohorts that have something new.

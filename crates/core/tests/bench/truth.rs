@@ -27,7 +27,7 @@ impl Truth {
     /// The next event to publish to a topic.
     pub(crate) fn draft(&self, topic: &Topic) -> NewEvent {
         let data = self.facts.len().to_string().into();
-        NewEvent { topic: topic.clone(), event_type: None, data, idempotency_key: None }
+        NewEvent { topic: topic.clone(), event_type: None, data, idempotency_key: None, trace: None }
     }
 
     /// The last draft was stored.

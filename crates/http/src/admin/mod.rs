@@ -2,6 +2,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod direct;
+pub(crate) mod log_level;
 pub(crate) mod sessions;
 pub(crate) mod stats;
 pub(crate) mod topics;

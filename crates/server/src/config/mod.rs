@@ -12,6 +12,7 @@ mod namespaces;
 mod problem;
 mod relations;
 mod settings;
+mod share;
 mod source;
 mod users;
 mod value;

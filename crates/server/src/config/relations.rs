@@ -1,5 +1,7 @@
 //! What must hold between keys.
 
+use towncrier_telemetry::spans;
+
 use super::{
     Merged,
     problem::Problem,
@@ -30,6 +32,7 @@ pub(super) fn check(merged: &Merged, problems: &mut Vec<Problem>) {
     check_open(merged, problems);
     check_needs(merged, problems);
     check_keys(merged, problems);
+    check_collector(merged, problems);
 }
 
 fn check_at_least(relation: &AtLeast, merged: &Merged, problems: &mut Vec<Problem>) {
@@ -123,6 +126,21 @@ fn check_keys(merged: &Merged, problems: &mut Vec<Problem>) {
     }
 }
 
+/// Spans can be sent only to what is a URL, with what are headers.
+fn check_collector(merged: &Merged, problems: &mut Vec<Problem>) {
+    if let Some((Setting::Text(endpoint), origin)) = merged.good("tracing.otlp_endpoint")
+        && !endpoint.is_empty()
+        && let Err(error) = spans::check_endpoint(&endpoint)
+    {
+        problems.push(Problem::new("tracing.otlp_endpoint", origin, error.to_string()));
+    }
+    if let Some((Setting::Secret(headers), origin)) = merged.good("tracing.otlp_headers")
+        && let Err(error) = spans::parse_headers(headers.reveal())
+    {
+        problems.push(Problem::new("tracing.otlp_headers", origin, error.to_string()));
+    }
+}
+
 /// `key` means nothing without `other`.
 const NEEDS: &[(&str, &str)] = &[
     ("http.tls_listen", "http.tls_cert"),
@@ -131,6 +149,7 @@ const NEEDS: &[(&str, &str)] = &[
     ("http.admin_tls", "http.tls_cert"),
     ("http.admin_tls", "http.admin_listen"),
     ("http.admin_client_ca", "http.admin_tls"),
+    ("tracing.otlp_headers", "tracing.otlp_endpoint"),
     ("limits.connects_burst", "limits.connects_per_second"),
     ("limits.connects_burst_per_address", "limits.connects_per_second_per_address"),
     ("limits.publishes_burst_per_client", "limits.publishes_per_second_per_client"),
@@ -143,6 +162,7 @@ fn check_needs(merged: &Merged, problems: &mut Vec<Problem>) {
         Setting::Count(number) => *number > 0,
         Setting::AddressOrNone(address) => address.is_some(),
         Setting::Text(text) => !text.is_empty(),
+        Setting::Secret(secret) => !secret.is_empty(),
         _ => true,
     };
     for (key, other) in NEEDS {

@@ -9,6 +9,7 @@ use towncrier_wire::limits;
 
 use super::{
     namespaces::Namespace,
+    share::Share,
     users::ConfiguredUser,
     value::{Item, Kind, SecretText, SecretUrl, Setting},
 };
@@ -337,6 +338,26 @@ settings! {
         "level" level: String = "info", Kind::LogFilter;
         /// "auto" is "human" on a terminal and "json" otherwise.
         "format" format: logging::Format = "auto", Kind::Choice(&["auto", "human", "json"], &[]);
+        /// Most lines that one place in the program writes in a period; the rest are counted and told in one line. 0 is no
+        /// limit. Lines of the audit log and of level trace are not limited.
+        "repeats" repeats: u32 = "100", Kind::Count(0, 1_000_000);
+        /// How long such a period is.
+        "repeats_period" repeats_period: Duration = "10s", Kind::Time(ms(100), s(HOUR));
+    }
+    /// Traces, exported by OTLP. Requests have trace ids with or without.
+    "tracing" tracing: Tracing {
+        /// The collector, to whose /v1/traces spans are sent as protobuf over HTTP: http://127.0.0.1:4318. Empty is none.
+        "otlp_endpoint" otlp_endpoint: String = "", Kind::Text(2048);
+        /// Headers for it, such as authorization=Bearer TOKEN, with commas between.
+        "otlp_headers" otlp_headers: SecretText = "", Kind::Secret;
+        /// How long it may take to answer.
+        "otlp_timeout" otlp_timeout: Duration = "5s", Kind::Time(ms(100), s(MINUTE));
+        /// Which share of the requests that come without a traceparent is recorded. Of the others those that say so.
+        "sample_ratio" sample_ratio: Share = "0.01", Kind::Share;
+        /// What the hub is called in traces.
+        "service_name" service_name: String = "towncrier", Kind::Name(64);
+        /// Most spans that wait for the collector; more are dropped, and counted.
+        "queue" queue: usize = "4096", Kind::Count(1, 1_000_000);
     }
     /// Stopping.
     "shutdown" shutdown: Shutdown {
@@ -444,6 +465,7 @@ from_setting! {
     bool: Setting::Flag(flag) => Some(*flag);
     usize: Setting::Count(number) | Setting::Bytes(number) => usize::try_from(*number).ok();
     u32: Setting::Count(number) => u32::try_from(*number).ok();
+    Share: Setting::Share(share) => Some(*share);
     Duration: Setting::Time(time) => Some(*time);
     SocketAddr: Setting::Address(address) => Some(*address);
     Option<SocketAddr>: Setting::AddressOrNone(address) => Some(*address);

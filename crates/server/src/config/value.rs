@@ -6,6 +6,8 @@ use config::ValueKind;
 use towncrier_http::{Network, Origin};
 use towncrier_telemetry::logging;
 
+use super::share::Share;
+
 /// What a key takes. Bounds are inclusive.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
@@ -13,6 +15,8 @@ pub(crate) enum Kind {
     Flag,
     /// A whole number.
     Count(u64, u64),
+    /// A share of all, from 0 to 1.
+    Share,
     /// A number of bytes: `65536`, `"256KiB"`, `"64KB"`.
     Bytes(u64, u64),
     /// A time: `"250ms"`, `"15s"`, `"5m"`, `"1h"`, `"1d"`.
@@ -75,6 +79,7 @@ pub(crate) enum Setting {
     Flag(bool),
     Count(u64),
     Bytes(u64),
+    Share(Share),
     Time(Duration),
     Address(SocketAddr),
     AddressOrNone(Option<SocketAddr>),
@@ -158,6 +163,8 @@ impl Kind {
                 let setting = in_bounds.ok_or_else(|| self.must_be(number))?;
                 self.bounded(setting, number)
             }
+            (Self::Share, ValueKind::Float(number)) => self.share(Share::new(*number), number),
+            (Self::Share, ValueKind::I64(number)) => self.share(Share::new(*number as f64), number),
             (Self::List(item, most), ValueKind::Array(values)) => {
                 let texts = values.iter().map(|value| match &value.kind {
                     ValueKind::String(text) => Ok(text.as_str()),
@@ -165,7 +172,7 @@ impl Kind {
                 });
                 read_list(*item, *most, texts.collect::<Result<Vec<_>, _>>()?)
             }
-            (Self::Flag | Self::Count(..) | Self::List(..), ValueKind::String(text)) => {
+            (Self::Flag | Self::Count(..) | Self::Share | Self::List(..), ValueKind::String(text)) => {
                 Err(self.must_be(format_args!("{text:?}")))
             }
             (_, ValueKind::String(text)) => self.read_text(text),
@@ -184,6 +191,7 @@ impl Kind {
             Self::Flag => text.parse().ok().map(Setting::Flag),
             Self::Count(..) => parse_digits(text).map(Setting::Count),
             Self::Bytes(..) => parse_bytes(text).map(Setting::Bytes),
+            Self::Share => Share::parse(text).map(Setting::Share),
             Self::Time(..) | Self::TimeOrNone(..) => parse_duration(text).map(Setting::Time),
             Self::Address => text.parse().ok().map(Setting::Address),
             Self::AddressOrNone if text.is_empty() => Some(Setting::AddressOrNone(None)),
@@ -223,6 +231,10 @@ impl Kind {
         self.bounded(setting, shown)
     }
 
+    fn share(&self, share: Option<Share>, shown: impl fmt::Display) -> Result<Setting, String> {
+        share.map(Setting::Share).ok_or_else(|| self.must_be(shown))
+    }
+
     fn number(&self, number: u64) -> Setting {
         match self {
             Self::Bytes(..) => Setting::Bytes(number),
@@ -253,6 +265,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag => f.write_str("true or false"),
+            Self::Share => f.write_str("a number from 0 to 1, such as 0.01"),
             Self::Count(least, most) => write!(f, "a whole number from {least} to {most}"),
             Self::Bytes(least, most) => {
                 write!(f, "a size from {} to {}, such as 256KiB", ShowBytes(*least), ShowBytes(*most))
@@ -294,6 +307,7 @@ impl fmt::Display for Setting {
         match self {
             Self::Flag(flag) => write!(f, "{flag}"),
             Self::Count(number) => write!(f, "{number}"),
+            Self::Share(share) => write!(f, "{share}"),
             Self::Bytes(bytes) => write!(f, "\"{}\"", ShowBytes(*bytes)),
             Self::Time(time) => write!(f, "\"{}\"", ShowTime(*time)),
             Self::Address(address) | Self::AddressOrNone(Some(address)) => write!(f, "\"{address}\""),

@@ -8,12 +8,17 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
     time::{Instant, sleep, timeout},
 };
 use towncrier_actors::Hub;
 use towncrier_backplane::{Accounts, AccountsInMemory, Embedded, Ends};
-use towncrier_http::Role;
-use towncrier_telemetry::{Metrics, logging};
+use towncrier_http::{LogLevel, Role};
+use towncrier_telemetry::{
+    Metrics,
+    logging::{self, Log, Repeats},
+    spans::Tracer,
+};
 
 use crate::config::{BackplaneKind, Config};
 
@@ -21,6 +26,12 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// How often the end looks whether the last stream has ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
+
+/// How often lines that were held back are told.
+const TELL_REPEATS: Duration = Duration::from_secs(1);
+
+/// How long the collector has for the last spans, even if no time is left to stop.
+const SPANS_LEAST: Duration = Duration::from_millis(500);
 
 /// How long it may take to tell the others, once nothing is published any more.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -30,22 +41,29 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// # Errors
 /// If it cannot start, or an actor that it needs ended.
 pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
-    logging::init(config.log.format, &config.log.level)?;
+    let repeats = Repeats { lines: config.log.repeats, period: config.log.repeats_period };
+    let log = logging::init(config.log.format, &config.log.level, repeats)?;
     surroundings::raise_descriptor_limit();
     // TLS of clients and of Redis use the same, whatever else is linked.
     let installed = rustls::crypto::ring::default_provider().install_default();
     installed.map_err(|_| "another provider of cryptography is installed")?;
-    actix_rt::System::new().block_on(serve(config))
+    let served = actix_rt::System::new().block_on(serve(config, &log));
+    log.finish();
+    served
 }
 
-async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
+async fn serve(config: &Config, log: &Log) -> Result<(), Box<dyn Error>> {
     // Before anything listens, so that a signal can never kill a hub that has clients.
     let mut signals = Signals::new()?;
     let metrics = Arc::new(Metrics::new(VERSION));
     let (ends, accounts) = join(config).await?;
     let auth = auth::auth(config, accounts)?;
-    let hub = Hub::start(options::actors(config, VERSION), ends, metrics);
-    let server = towncrier_http::bind(options::http(config, auth, auth::sealing(config)?, VERSION), &hub)?;
+    let node = options::node(config);
+    let tracer = options::tracer(config, &node, VERSION, &metrics).map_err(|error| format!("tracing: {error}"))?;
+    let hub = Hub::start(options::actors(config, node, tracer.clone(), VERSION), ends, metrics);
+    actix_rt::spawn(tell_repeats(log.clone()));
+    let log_level = LogLevel::new(log.clone());
+    let server = towncrier_http::bind(options::http(config, auth, auth::sealing(config)?, log_level, VERSION), &hub)?;
     surroundings::tell_limits(config.http.max_connections);
     tracing::info!(node = hub.options().node, version = VERSION, "ready");
     for (listener, address) in server.addresses() {
@@ -74,6 +92,7 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     }
 
     hub.begin_pause();
+    let deadline = Instant::now() + config.shutdown.pause + config.shutdown.timeout;
     let stop = async {
         sleep(config.shutdown.pause).await;
         drain(&hub, config.shutdown.timeout).await;
@@ -86,6 +105,11 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
             }
             if timeout(LEAVE_TIMEOUT, hub.take_leave()).await.is_err() {
                 tracing::warn!("the other nodes were not told in time that this one ends");
+            }
+            let left = deadline.saturating_duration_since(Instant::now()).max(SPANS_LEAST);
+            tokio::select! {
+                () = last_spans(tracer, left) => {}
+                name = signals.next() => tracing::warn!(signal = name, "stopping at once"),
             }
         }
         name = signals.next() => tracing::warn!(signal = name, "stopping at once"),
@@ -120,6 +144,24 @@ async fn drain(hub: &Hub, within: Duration) {
     hub.end_sessions();
     while hub.metrics().sessions_open.get() > 0 && Instant::now() < deadline {
         sleep(DRAIN_LOOK).await;
+    }
+}
+
+/// Exports what was recorded last. On a thread of its own, for it blocks.
+async fn last_spans(tracer: Tracer, within: Duration) {
+    let (sender, finished) = oneshot::channel();
+    std::thread::spawn(move || {
+        tracer.finish(within);
+        let _ = sender.send(());
+    });
+    let _ = finished.await;
+}
+
+/// Tells of lines that came again and again, also when no more come.
+async fn tell_repeats(log: Log) {
+    loop {
+        sleep(TELL_REPEATS).await;
+        log.tell_repeats();
     }
 }
 

@@ -12,7 +12,11 @@ use towncrier_core::{
     rooms::{Over, Policy, Rate, Slow},
     store::{self, Retention},
 };
-use towncrier_http::{Allowance, Auth, Listener, Proxies, RateOptions, Role, Sealing, TlsFiles};
+use towncrier_http::{Allowance, Auth, Listener, LogLevel, Proxies, RateOptions, Role, Sealing, TlsFiles};
+use towncrier_telemetry::{
+    Metrics,
+    spans::{self, SpansError, Tracer},
+};
 use towncrier_wire::{Partitions, limits::WORKERS_MAX};
 
 use crate::config::{self, Config};
@@ -78,7 +82,7 @@ pub(super) fn redis(config: &Config) -> towncrier_backplane_redis::Options {
     }
 }
 
-pub(super) fn actors(config: &Config, version: &str) -> towncrier_actors::Options {
+pub(super) fn actors(config: &Config, node: String, tracer: Tracer, version: &str) -> towncrier_actors::Options {
     let slow = |slow| match slow {
         config::Slow::Disconnect => Slow::Disconnect,
         config::Slow::Conflate => Slow::Conflate,
@@ -111,7 +115,7 @@ pub(super) fn actors(config: &Config, version: &str) -> towncrier_actors::Option
     });
     let cached = config.namespaces.iter().filter_map(|own| Some((own.prefix.clone(), own.history_events?)));
     towncrier_actors::Options {
-        node: config.node.id.clone().unwrap_or_else(random_node),
+        node,
         version: version.to_owned(),
         heartbeat: session.heartbeat,
         retry: session.retry,
@@ -128,13 +132,39 @@ pub(super) fn actors(config: &Config, version: &str) -> towncrier_actors::Option
         linger: LINGER,
         publish_bytes_max: config.publish.inflight_bytes,
         publish_timeout: config.publish.timeout,
+        tracer,
     }
+}
+
+/// What this node is called.
+pub(super) fn node(config: &Config) -> String {
+    config.node.id.clone().unwrap_or_else(random_node)
+}
+
+/// What exports spans, if anything does.
+pub(super) fn tracer(config: &Config, node: &str, version: &str, metrics: &Metrics) -> Result<Tracer, SpansError> {
+    let own = &config.tracing;
+    if own.otlp_endpoint.is_empty() {
+        return Ok(Tracer::default());
+    }
+    let options = spans::Options {
+        endpoint: own.otlp_endpoint.clone(),
+        headers: spans::parse_headers(own.otlp_headers.reveal())?,
+        timeout: own.otlp_timeout,
+        queue: own.queue,
+        ratio: own.sample_ratio.get(),
+        service: own.service_name.clone(),
+        instance: node.to_owned(),
+        version: version.to_owned(),
+    };
+    Tracer::start(&options, metrics)
 }
 
 pub(super) fn http(
     config: &Config,
     auth: Auth,
     sealing: Option<Arc<Sealing>>,
+    log_level: LogLevel,
     version: &'static str,
 ) -> towncrier_http::Options {
     let http = &config.http;
@@ -172,6 +202,7 @@ pub(super) fn http(
         sealing,
         origins: config.cors.origins.clone(),
         rates: rates(config),
+        log_level,
         proxies: Proxies { networks: http.trusted_proxies.clone(), header: http.forwarded_by },
         version,
     }

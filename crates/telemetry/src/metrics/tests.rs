@@ -78,6 +78,8 @@ fn every_metric_is_exposed_before_anything_has_happened() {
         "towncrier_sessions_closed_total",
         "towncrier_sessions_open",
         "towncrier_sessions_opened_total",
+        "towncrier_spans_dropped_total",
+        "towncrier_spans_exported_total",
     ];
     assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), expected);
     assert_eq!(value(&metrics, r#"towncrier_build_info{version="1.2.3"}"#), 1.0);
