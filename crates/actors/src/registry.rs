@@ -8,16 +8,17 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use actix::{Actor, Addr, Context, Handler, ResponseFuture};
+use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture};
 use futures_util::future::join_all;
 use towncrier_telemetry::Metrics;
 use towncrier_wire::{CloseReason, Name, Selector, Selectors, Topic};
 
 use crate::{
-    ListListened, ListSessions, ListUsers, Page, Rooms, SessionInfo, SessionSpec, UserInfo, Who,
+    ListListened, ListSessions, ListUsers, Page, Post, Rooms, SessionInfo, SessionSpec, UserInfo, Who,
     cluster::question::{Question, Reply},
     fatal::Vital,
     messages::{Direct, EndSessions, Register, SessionKey, Unregister},
+    pulse::BEAT,
 };
 
 /// Most items of a list, and about how many bytes of them: an answer to another node must stay a small message.
@@ -27,7 +28,7 @@ const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// A session, and how to reach it.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    rooms: Addr<Rooms>,
+    rooms: Post<Rooms>,
     key: SessionKey,
     user: Option<Name>,
     selectors: Selectors,
@@ -36,7 +37,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    pub(crate) fn new(rooms: Addr<Rooms>, key: SessionKey, spec: &SessionSpec) -> Self {
+    pub(crate) fn new(rooms: Post<Rooms>, key: SessionKey, spec: &SessionSpec) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             rooms,
@@ -68,22 +69,15 @@ pub struct Registry {
     users: BTreeMap<Name, BTreeSet<Name>>,
     listeners: BTreeMap<Selector, HashSet<Name>>,
     metrics: Arc<Metrics>,
-    _vital: Vital,
+    vital: Vital,
 }
 
 /// Where sessions are: each worker, and the keys there, or `None` for all of them.
-type Places = Vec<(Addr<Rooms>, Option<Vec<SessionKey>>)>;
+type Places = Vec<(Post<Rooms>, Option<Vec<SessionKey>>)>;
 
 impl Registry {
     pub(crate) fn new(node: String, metrics: Arc<Metrics>, vital: Vital) -> Self {
-        Self {
-            node,
-            sessions: BTreeMap::new(),
-            users: BTreeMap::new(),
-            listeners: BTreeMap::new(),
-            metrics,
-            _vital: vital,
-        }
+        Self { node, sessions: BTreeMap::new(), users: BTreeMap::new(), listeners: BTreeMap::new(), metrics, vital }
     }
 
     /// The sessions that are meant, and their number; `None` if one was named that is not known.
@@ -144,6 +138,7 @@ impl Actor for Registry {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(1024);
+        ctx.run_interval(BEAT, |registry, _| registry.vital.beat());
     }
 }
 
@@ -280,7 +275,7 @@ impl Handler<Question> for Registry {
                 return Box::pin(async move {
                     let Some((places, _)) = found else { return Reply::Count(None) };
                     let direct =
-                        |(rooms, sessions): (Addr<Rooms>, _)| rooms.send(Direct { sessions, frame: frame.clone() });
+                        |(rooms, sessions): (Post<Rooms>, _)| rooms.send(Direct { sessions, frame: frame.clone() });
                     let taken = join_all(places.into_iter().map(direct)).await;
                     // A worker that is gone has no sessions either.
                     Reply::Count(Some(taken.into_iter().map(Result::unwrap_or_default).sum()))

@@ -1,8 +1,12 @@
 //! One subscriber connection.
 
-use std::{net::IpAddr, rc::Rc, time::Duration};
+use std::{
+    net::IpAddr,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
-use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use towncrier_backplane::NodeId;
 use towncrier_core::{
     Handover,
@@ -15,11 +19,11 @@ use towncrier_telemetry as telemetry;
 use towncrier_wire::{CloseReason, GapReason, Name, Selectors, Start, control};
 
 use crate::{
-    History, Hub, Registry, Rooms,
+    History, Hub, Post, Registry, Rooms,
     local::{Format, Local, Shared},
     messages::{
-        Attach, Attached, Drained, End, Gone, JoinAgain, Lagged, Read, Ready, Register, Subscribe, Unregister,
-        Unsubscribe,
+        Attach, Attached, Drained, End, Gone, JoinAgain, Lagged, Read, Ready, Register, Replayed, Subscribe,
+        Unregister, Unsubscribe,
     },
     registry::Entry,
 };
@@ -54,13 +58,15 @@ pub struct Session {
     id: Option<Name>,
     local: Rc<Local>,
     shared: Rc<Shared>,
-    rooms: Addr<Rooms>,
-    history: Addr<History>,
-    registry: Addr<Registry>,
+    rooms: Post<Rooms>,
+    history: Post<History>,
+    registry: Post<Registry>,
     spec: SessionSpec,
     /// Until it is live.
     handover: Option<Box<Handover>>,
     next_read: Option<Request>,
+    /// From its first read until it is live.
+    replay: Option<Box<Replay>>,
     retry: Duration,
     closed: Option<telemetry::CloseReason>,
     registered: bool,
@@ -71,7 +77,7 @@ impl Session {
     pub(crate) fn begin(
         hub: &Hub,
         local: &Rc<Local>,
-        rooms: &Addr<Rooms>,
+        rooms: &Post<Rooms>,
         spec: SessionSpec,
         format: Format,
     ) -> Rc<Shared> {
@@ -87,24 +93,33 @@ impl Session {
             spec,
             handover: Some(Box::new(handover)),
             next_read: None,
+            replay: None,
             retry: RETRY_FIRST,
             closed: None,
             registered: false,
         };
-        shared.address.replace(Some(session.start()));
+        let waiting = local.metrics.mailbox_messages.of(telemetry::Actor::Session);
+        shared.address.replace(Some(Post::new(session.start(), waiting)));
         shared
     }
 
     fn take(&mut self, (output, step): (Output, Step), ctx: &mut Context<Self>) {
+        if let Some(replay) = &mut self.replay {
+            replay.events += output.events.len();
+        }
         self.emit(output);
         match step {
             Step::Attach => self.rooms.do_send(Attach(self.shared.key)),
             Step::Join => self.rooms.do_send(JoinAgain(self.shared.key)),
             Step::Read(request) => {
                 self.next_read = Some(request);
+                self.replay.get_or_insert_with(|| Box::new(Replay::begin()));
                 self.read(ctx);
             }
             Step::Live => {
+                if let Some(replay) = self.replay.take() {
+                    replay.end(&self.local.metrics);
+                }
                 let handover = self.handover.take();
                 let mut out = self.shared.out.borrow_mut();
                 out.live = true;
@@ -161,8 +176,11 @@ impl Session {
         let history = self.history.clone();
         let page = async move { (history.send(Read(request.clone())).await, request) };
         ctx.spawn(page.into_actor(self).map(|(answer, request), session, ctx| match answer {
-            Ok(Ok(page)) => {
+            Ok(Ok(Replayed { page, source })) => {
                 session.retry = RETRY_FIRST;
+                if let Some(replay) = &mut session.replay {
+                    replay.read(source);
+                }
                 if let Some(handover) = &mut session.handover {
                     let next = handover.page(page);
                     session.take(next, ctx);
@@ -195,7 +213,8 @@ impl Session {
             // What lies in the outbox was delivered before the end.
             let mut rooms = self.local.rooms.borrow_mut();
             while let Next::Frames { bytes, events } = rooms.next(member) {
-                self.local.sent.add(events, bytes.len());
+                // Its bytes count when they are sent.
+                self.local.sent.add(events, 0);
                 out.push(bytes);
             }
         }
@@ -203,6 +222,32 @@ impl Session {
         out.push(reason.frame(self.local.options.draw_retry_ms().saturating_add(fastrand::u64(0..=spread_ms))));
         out.ended = true;
         ctx.stop();
+    }
+}
+
+/// What a session reads of history.
+struct Replay {
+    began: Instant,
+    events: usize,
+    /// The backplane, if any page came from there.
+    source: telemetry::ReplaySource,
+}
+
+impl Replay {
+    fn begin() -> Self {
+        Self { began: Instant::now(), events: 0, source: telemetry::ReplaySource::Ring }
+    }
+
+    fn read(&mut self, source: telemetry::ReplaySource) {
+        if source == telemetry::ReplaySource::Backplane {
+            self.source = source;
+        }
+    }
+
+    fn end(&self, metrics: &telemetry::Metrics) {
+        metrics.replays.of(self.source).inc();
+        metrics.replay_events.of(self.source).observe(self.events as f64);
+        metrics.replay_seconds.of(self.source).observe_time(self.began.elapsed());
     }
 }
 

@@ -56,6 +56,7 @@ impl SessionStream {
     fn next(&self, out: &mut Out) -> Option<Bytes> {
         loop {
             if let Some(bytes) = out.pop() {
+                self.local.sent.add(0, bytes.len());
                 return Some(bytes);
             }
             if out.ended {
@@ -66,11 +67,21 @@ impl SessionStream {
             }
             let member = self.shared.member.get().filter(|_| out.live);
             if let Some(member) = member {
-                // Bound to a name, so that the rooms are free again for what follows.
-                let next = self.local.rooms.borrow_mut().next(member);
+                let timing = &self.local.timing;
+                let sampled = timing.deliveries.is_due();
+                // Bound to names, so that the rooms are free again for what follows.
+                let (oldest, next) = {
+                    let mut rooms = self.local.rooms.borrow_mut();
+                    (sampled.then(|| rooms.oldest_of(member)).flatten(), rooms.next(member))
+                };
                 match next {
                     Next::Frames { bytes, events } => {
                         self.local.sent.add(events, bytes.len());
+                        timing.deliveries.passed();
+                        if let Some(oldest) = oldest {
+                            timing.deliveries.took();
+                            timing.handed_over(oldest);
+                        }
                         return Some(bytes);
                     }
                     Next::Conflated(conflated) => {
@@ -83,7 +94,9 @@ impl SessionStream {
             if std::mem::take(&mut out.heartbeat) {
                 self.local.metrics.heartbeats.inc();
                 let checkpoint = member.and_then(|member| self.local.rooms.borrow().checkpoint(member));
-                return Some(heartbeat(out.format, checkpoint));
+                let bytes = heartbeat(out.format, checkpoint);
+                self.local.sent.add(0, bytes.len());
+                return Some(bytes);
             }
             return None;
         }

@@ -110,6 +110,7 @@ pub(super) fn actors(config: &Config, version: &str) -> towncrier_actors::Option
         (namespace.prefix.clone(), own)
     });
     let cached = config.namespaces.iter().filter_map(|own| Some((own.prefix.clone(), own.history_events?)));
+    let counted = config.namespaces.iter().filter(|own| own.metrics == Some(true));
     towncrier_actors::Options {
         node: config.node.id.clone().unwrap_or_else(random_node),
         version: version.to_owned(),
@@ -120,6 +121,7 @@ pub(super) fn actors(config: &Config, version: &str) -> towncrier_actors::Option
         end_window: config.shutdown.window.min(config.shutdown.timeout / 2),
         direct_events_max: session.direct_events,
         policies: Policies { fallback, namespaces: namespaces.collect() },
+        counted_namespaces: counted.map(|own| own.prefix.clone()).collect(),
         worker_bytes_max: WORKER_BYTES_MAX,
         cache_bytes_max: config.history.bytes,
         cache_topic_events_max: config.history.events,
