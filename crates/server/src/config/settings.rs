@@ -336,6 +336,13 @@ settings! {
         /// "auto" is "human" on a terminal and "json" otherwise.
         "format" format: logging::Format = "auto", Kind::Choice(&["auto", "human", "json"], &[]);
     }
+    /// Who looks whether the hub's threads and actors go on.
+    "watchdog" watchdog: Watchdog {
+        /// After so long without a sign of life of a worker thread or of an actor that all need, /health and /ready answer 503.
+        "stalled" stalled: Duration = "5s", Kind::Time(s(2), s(10 * MINUTE));
+        /// After so long the process ends with the exit code 70, so that it is started again; 0s is never. Longer than stalled.
+        "exit" exit: Option<Duration> = "30s", Kind::TimeOrNone(s(3), s(HOUR));
+    }
     /// Stopping.
     "shutdown" shutdown: Shutdown {
         /// How long the hub goes on as before after SIGTERM or SIGINT, but says that it is not ready: what balancers take to notice.
