@@ -210,7 +210,7 @@ mod tests {
         let worst = |looks| Some((name.clone(), PERIOD * looks));
         assert_eq!(quiet(), Look { changes: vec![Change::Stalled(name.clone())], worst: worst(3) });
         assert_eq!(quiet(), Look { changes: Vec::new(), worst: worst(4) });
-        assert_eq!(watch.pulses.stalled(), [name.clone()]);
+        assert_eq!(watch.pulses.stalled(), std::slice::from_ref(&name));
         assert_eq!((metrics.stalled.of(Actor::Rooms).get(), metrics.stalls.total()), (1, 1));
 
         worker.beat();

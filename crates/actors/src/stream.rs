@@ -6,7 +6,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use towncrier_core::{outbox::Next, rooms::frames};
+use towncrier_core::{
+    outbox::Next,
+    rooms::{MemberId, frames},
+};
 use towncrier_telemetry::{DropReason, GapReason as GapLabel};
 use towncrier_wire::{Cursor, Gap, GapReason, control, sse};
 
@@ -67,21 +70,15 @@ impl SessionStream {
             }
             let member = self.shared.member.get().filter(|_| out.live);
             if let Some(member) = member {
-                let timing = &self.local.timing;
-                let sampled = timing.deliveries.is_due();
-                // Bound to names, so that the rooms are free again for what follows.
-                let (oldest, next) = {
-                    let mut rooms = self.local.rooms.borrow_mut();
-                    (sampled.then(|| rooms.oldest_of(member)).flatten(), rooms.next(member))
-                };
+                if self.local.timing.deliveries.is_due() {
+                    self.sample(member);
+                }
+                // Bound to a name, so that the rooms are free again for what follows.
+                let next = self.local.rooms.borrow_mut().next(member);
                 match next {
                     Next::Frames { bytes, events } => {
                         self.local.sent.add(events, bytes.len());
-                        timing.deliveries.passed();
-                        if let Some(oldest) = oldest {
-                            timing.deliveries.took();
-                            timing.handed_over(oldest);
-                        }
+                        self.local.timing.deliveries.passed();
                         return Some(bytes);
                     }
                     Next::Conflated(conflated) => {
@@ -99,6 +96,16 @@ impl SessionStream {
                 return Some(bytes);
             }
             return None;
+        }
+    }
+
+    /// Measures how old that is what the member takes now, if there is something.
+    #[cold]
+    fn sample(&self, member: MemberId) {
+        let oldest = self.local.rooms.borrow().oldest_of(member);
+        if let Some(oldest) = oldest {
+            self.local.timing.handed_over(oldest);
+            self.local.timing.deliveries.took();
         }
     }
 

@@ -26,12 +26,12 @@ impl Sampler {
         self.left.get() == 0
     }
 
-    /// Takes in that one was a sample.
+    /// Takes in that this one is a sample.
     pub(crate) fn took(&self) {
-        self.left.set(ONE_IN - 1);
+        self.left.set(ONE_IN);
     }
 
-    /// Takes in that one was none.
+    /// Takes in that one has passed, whether it was a sample or not.
     pub(crate) fn passed(&self) {
         self.left.set(self.left.get().saturating_sub(1));
     }

@@ -69,13 +69,11 @@ impl Rooms {
         self.waking.cohorts = self.local.rooms.borrow_mut().seal().into();
         self.wake_some();
         let sampler = &self.local.timing.fanouts;
-        match began.filter(|_| events > 0) {
-            Some(began) => {
-                sampler.took();
-                self.fanout = Some((began, events));
-            }
-            None => sampler.passed(),
+        if let Some(began) = began.filter(|_| events > 0) {
+            sampler.took();
+            self.fanout = Some((began, events));
         }
+        sampler.passed();
         let unfinished = !self.waking.cohorts.is_empty()
             || !self.check.is_empty()
             || !self.inbox.is_empty()
