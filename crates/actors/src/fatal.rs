@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use tokio::sync::watch;
-use towncrier_telemetry::{Actor, Label, Metrics};
+use towncrier_telemetry::{Actor, Label, Metrics, Part};
 
 use crate::pulse::{Pulse, Pulses};
 
@@ -61,7 +61,7 @@ pub(crate) struct Vital {
 
 impl Vital {
     pub(crate) fn new(actor: Actor, fatal: &Arc<Fatal>) -> Self {
-        Self { actor, fatal: fatal.clone(), pulse: fatal.pulses.add(actor) }
+        Self { actor, fatal: fatal.clone(), pulse: fatal.pulses.add(part(actor)) }
     }
 
     /// Shows that the actor goes on.
@@ -72,6 +72,16 @@ impl Vital {
     /// Makes a worker known by its number.
     pub(crate) fn number(&self, number: usize) {
         self.pulse.number(number);
+    }
+}
+
+fn part(actor: Actor) -> Part {
+    match actor {
+        Actor::Rooms | Actor::Session => Part::Worker,
+        Actor::Bridge => Part::Bridge,
+        Actor::History => Part::History,
+        Actor::Registry => Part::Registry,
+        Actor::Cluster => Part::Cluster,
     }
 }
 

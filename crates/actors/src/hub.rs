@@ -13,10 +13,13 @@ use std::{
 
 use actix::{Actor, Arbiter};
 use slab::Slab;
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
 use towncrier_backplane::{BackplaneError, Ends, NodeId, Published};
 use towncrier_core::{Cache, Rooms as RoomsCore, cache};
-use towncrier_telemetry::{Actor as ActorLabel, Metrics, Namespaces};
+use towncrier_telemetry::{Actor as ActorLabel, Metrics, Namespaces, Part};
 use towncrier_wire::{CloseReason, NewEvent, Partitions};
 
 use crate::{
@@ -24,6 +27,7 @@ use crate::{
     fatal::{Fatal, Vital},
     local::{Format, Local},
     messages::{EndAll, EndSessions, Publish},
+    pulse::BEAT,
     timing::Timing,
 };
 
@@ -78,13 +82,15 @@ thread_local! {
 static HUBS: AtomicU64 = AtomicU64::new(0);
 
 impl Hub {
-    /// Starts the actors on threads of their own. An actix system must be running.
+    /// Starts the actors on threads of their own. An actix system must be running. This thread, on which the backplane may
+    /// have its connections, is watched like them.
     #[must_use]
     pub fn start(options: Options, ends: Ends, metrics: Arc<Metrics>) -> Self {
         let Ends { backplane, signals, peers, messages } = ends;
         let options = Arc::new(options);
         let partitions = backplane.partitions();
         let fatal = Fatal::new(metrics.clone());
+        actix_rt::spawn(beat(fatal.clone()));
         let bridge_thread = Arbiter::new();
         let history_thread = Arbiter::new();
         let registry_thread = Arbiter::new();
@@ -255,8 +261,8 @@ impl Hub {
         self.inner.fatal.failed().await
     }
 
-    /// Who is to look, from time to time, whether the actors that everything needs go on; one that does not for `stalled` is
-    /// named by [`Hub::stalled`].
+    /// Who is to look, from time to time, whether the threads and actors that everything needs go on; one that does not for
+    /// `stalled` is named by [`Hub::stalled`]. There can be one who looks.
     #[must_use]
     pub fn watch(&self, stalled: Duration) -> Watch {
         Watch::new(self.inner.fatal.pulses().clone(), self.inner.metrics.clone(), stalled)
@@ -318,6 +324,15 @@ impl Hub {
         for arbiter in &self.inner.arbiters {
             arbiter.stop();
         }
+    }
+}
+
+/// Shows that this thread goes on.
+async fn beat(fatal: Arc<Fatal>) {
+    let pulse = fatal.pulses().add(Part::Main);
+    while !fatal.is_stopping() {
+        pulse.beat();
+        sleep(BEAT).await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whether the actors that everything needs go on.
+//! Whether the threads and actors that everything needs go on.
 //!
 //! Each of them counts on a tick that it has anyway. Who watches looks from time to time whether the counts have gone on,
 //! and measures how long one has stood still in looks of its own, not by a clock: if the whole process stood still (a
@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use towncrier_telemetry::{Actor, Label as _, Metrics};
+use towncrier_telemetry::{Label as _, Metrics, Part};
 
 /// How often an actor beats that has no tick of its own.
 pub(crate) const BEAT: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ const UNNUMBERED: usize = usize::MAX;
 
 #[derive(Debug)]
 struct Heart {
-    actor: Actor,
+    part: Part,
     /// Of a worker.
     number: AtomicUsize,
     beats: AtomicU64,
@@ -31,10 +31,11 @@ struct Heart {
 
 impl fmt::Display for Heart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.actor, self.number.load(Ordering::Relaxed)) {
-            (Actor::Rooms, UNNUMBERED) => f.write_str("a worker"),
-            (Actor::Rooms, number) => write!(f, "worker {number}"),
-            (actor, _) => write!(f, "the {}", actor.value()),
+        match (self.part, self.number.load(Ordering::Relaxed)) {
+            (Part::Worker, UNNUMBERED) => f.write_str("a worker"),
+            (Part::Worker, number) => write!(f, "worker {number}"),
+            (Part::Main, _) => f.write_str("the main thread"),
+            (part, _) => write!(f, "the {}", part.value()),
         }
     }
 }
@@ -63,8 +64,8 @@ pub(crate) struct Pulses {
 }
 
 impl Pulses {
-    pub(crate) fn add(&self, actor: Actor) -> Pulse {
-        let heart = Heart { actor, number: AtomicUsize::new(UNNUMBERED), beats: AtomicU64::new(0) };
+    pub(crate) fn add(&self, part: Part) -> Pulse {
+        let heart = Heart { part, number: AtomicUsize::new(UNNUMBERED), beats: AtomicU64::new(0) };
         let heart = Arc::new(heart);
         lock(&self.hearts).push(Arc::downgrade(&heart));
         Pulse(heart)
@@ -92,7 +93,7 @@ pub struct Watch {
 #[derive(Debug)]
 struct Seen {
     heart: Weak<Heart>,
-    actor: Actor,
+    part: Part,
     beats: u64,
     quiet: Duration,
     stalled: bool,
@@ -130,7 +131,7 @@ impl Watch {
             let Some(heart) = seen.heart.upgrade() else {
                 // It ended, which is another matter: see `Vital`.
                 if seen.stalled {
-                    metrics.stalled.of(seen.actor).dec();
+                    metrics.stalled.of(seen.part).dec();
                 }
                 return false;
             };
@@ -139,7 +140,7 @@ impl Watch {
                 seen.quiet += period;
             } else {
                 if std::mem::take(&mut seen.stalled) {
-                    metrics.stalled.of(seen.actor).dec();
+                    metrics.stalled.of(seen.part).dec();
                     look.changes.push(Change::GoesOn(heart.to_string(), seen.quiet));
                 }
                 (seen.beats, seen.quiet) = (beats, Duration::ZERO);
@@ -147,8 +148,8 @@ impl Watch {
             if seen.quiet >= stalled_after {
                 let name = heart.to_string();
                 if !std::mem::replace(&mut seen.stalled, true) {
-                    metrics.stalled.of(seen.actor).inc();
-                    metrics.stalls.of(seen.actor).inc();
+                    metrics.stalled.of(seen.part).inc();
+                    metrics.stalls.of(seen.part).inc();
                     look.changes.push(Change::Stalled(name.clone()));
                 }
                 if look.worst.as_ref().is_none_or(|(_, quiet)| *quiet < seen.quiet) {
@@ -173,7 +174,7 @@ impl Watch {
         self.seen.extend(new.into_iter().filter_map(|heart| {
             let known = heart.upgrade()?;
             let beats = known.beats.load(Ordering::Relaxed);
-            Some(Seen { actor: known.actor, heart, beats, quiet: Duration::ZERO, stalled: false })
+            Some(Seen { part: known.part, heart, beats, quiet: Duration::ZERO, stalled: false })
         }));
     }
 }
@@ -186,7 +187,7 @@ mod tests {
 
     fn watched() -> (Pulse, Pulse, Arc<Metrics>, Watch) {
         let (pulses, metrics) = (Arc::new(Pulses::default()), Arc::new(Metrics::new("0")));
-        let (bridge, worker) = (pulses.add(Actor::Bridge), pulses.add(Actor::Rooms));
+        let (bridge, worker) = (pulses.add(Part::Bridge), pulses.add(Part::Worker));
         worker.number(1);
         let mut watch = Watch::new(pulses, metrics.clone(), PERIOD * 3);
         assert_eq!(watch.look(PERIOD), Look::default());
@@ -211,13 +212,13 @@ mod tests {
         assert_eq!(quiet(), Look { changes: vec![Change::Stalled(name.clone())], worst: worst(3) });
         assert_eq!(quiet(), Look { changes: Vec::new(), worst: worst(4) });
         assert_eq!(watch.pulses.stalled(), std::slice::from_ref(&name));
-        assert_eq!((metrics.stalled.of(Actor::Rooms).get(), metrics.stalls.total()), (1, 1));
+        assert_eq!((metrics.stalled.of(Part::Worker).get(), metrics.stalls.total()), (1, 1));
 
         worker.beat();
         let look = watch.look(PERIOD);
         assert_eq!(look, Look { changes: vec![Change::GoesOn(name, PERIOD * 4)], worst: None });
         assert_eq!(watch.pulses.stalled(), Vec::<String>::new());
-        assert_eq!((metrics.stalled.of(Actor::Rooms).get(), metrics.stalls.total()), (0, 1));
+        assert_eq!((metrics.stalled.of(Part::Worker).get(), metrics.stalls.total()), (0, 1));
     }
 
     #[test]
@@ -228,13 +229,13 @@ mod tests {
         drop((bridge, worker));
         assert_eq!(watch.look(PERIOD), Look::default());
         assert_eq!(watch.pulses.stalled(), Vec::<String>::new());
-        assert_eq!((metrics.stalled.of(Actor::Rooms).get(), metrics.stalled.of(Actor::Bridge).get()), (0, 0));
+        assert_eq!((metrics.stalled.of(Part::Worker).get(), metrics.stalled.of(Part::Bridge).get()), (0, 0));
     }
 
     #[test]
     fn who_comes_later_is_watched_as_well() {
         let (bridge, worker, _, mut watch) = watched();
-        let late = watch.pulses.add(Actor::History);
+        let late = watch.pulses.add(Part::History);
         let mut changes = Vec::new();
         for _ in 0..4 {
             bridge.beat();

@@ -214,6 +214,24 @@ label! {
 }
 
 label! {
+    /// What must go on.
+    Part("part") {
+        /// A thread that holds connections.
+        Worker = "worker",
+        /// The owner of the backplane.
+        Bridge = "bridge",
+        /// The rings of encoded events.
+        History = "history",
+        /// Who is connected to this node.
+        Registry = "registry",
+        /// The other nodes.
+        Cluster = "cluster",
+        /// The thread of signals, and of the connections to Redis.
+        Main = "main",
+    }
+}
+
+label! {
     /// What is asked of the backplane.
     Operation("operation") {
         /// Events to be stored.

@@ -15,7 +15,7 @@ pub use self::{
     histogram::{Histogram, Tally},
     label::{
         Actor, AuthResult, CloseReason, Counters, DropReason, Each, GapReason, Gauges, Histograms, Label, Limit,
-        Operation, PublishResult, RefusedReason, ReplaySource,
+        Operation, Part, PublishResult, RefusedReason, ReplaySource,
     },
     metrics::{CONTENT_TYPE, Count, Gauge, Metrics},
     namespace::{Namespace, Namespaces},

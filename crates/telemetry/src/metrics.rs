@@ -15,7 +15,7 @@ use crate::{
     histogram::{AGES, COARSE_TIMES, Histogram, SIZES, TIMES},
     label::{
         Actor, AuthResult, CloseReason, Counters, DropReason, Each, GapReason, Gauges, Histograms, Label, Limit,
-        Operation, PublishResult, RefusedReason, ReplaySource, encode_label,
+        Operation, Part, PublishResult, RefusedReason, ReplaySource, encode_label,
     },
     namespace::{Families, Namespaces},
     process::Process,
@@ -147,10 +147,10 @@ pub struct Metrics {
     pub mailbox_messages: Gauges<Actor>,
     /// How late the ticks of worker threads come, ten a second each, in seconds.
     pub worker_delay_seconds: Histogram,
-    /// Actors that stand still now, by kind; `rooms` are worker threads.
-    pub stalled: Gauges<Actor>,
-    /// How often one was found to.
-    pub stalls: Counters<Actor>,
+    /// What stands still now: threads and actors.
+    pub stalled: Gauges<Part>,
+    /// How often something was found to.
+    pub stalls: Counters<Part>,
     worker_queue_bytes: Family<WorkerLabel, Gauge>,
     worker_outbox_bytes_max: Family<WorkerLabel, Gauge>,
     http_requests: Family<RequestLabels, Count>,
@@ -278,8 +278,8 @@ impl Metrics {
                 "worker_delay_seconds",
                 "How late the ticks of worker threads come, in seconds",
             ),
-            stalled: own.gauges("stalled", "Actors that stand still, by kind; rooms are worker threads"),
-            stalls: own.counts("stalls", "Times that an actor was found to stand still, by kind"),
+            stalled: own.gauges("stalled", "Threads and actors that stand still"),
+            stalls: own.counts("stalls", "Times that a thread or an actor was found to stand still"),
             worker_queue_bytes,
             worker_outbox_bytes_max,
             http_requests,

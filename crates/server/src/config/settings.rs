@@ -338,7 +338,7 @@ settings! {
     }
     /// Who looks whether the hub's threads and actors go on.
     "watchdog" watchdog: Watchdog {
-        /// After so long without a sign of life of a worker thread or of an actor that all need, /health and /ready answer 503.
+        /// After so long without a sign of life of a thread or an actor that all need, /health and /ready answer 503.
         "stalled" stalled: Duration = "5s", Kind::Time(s(2), s(10 * MINUTE));
         /// After so long the process ends with the exit code 70, so that it is started again; 0s is never. Longer than stalled.
         "exit" exit: Option<Duration> = "30s", Kind::TimeOrNone(s(3), s(HOUR));

@@ -34,8 +34,8 @@ fn a_worker_that_stands_still_turns_health_red_until_it_goes_on() {
         let answers: Vec<_> = (0..6).map(|_| hub.get("/health")).collect();
         if answers.iter().all(|answer| matches!(answer, Answer::Got(200, _))) { Ok(()) } else { Err(answers) }
     });
-    assert_eq!(hub.metric(r#"towncrier_stalls_total{actor="rooms"}"#), 1.0);
-    assert_eq!(hub.metric(r#"towncrier_stalled{actor="rooms"}"#), 0.0);
+    assert_eq!(hub.metric(r#"towncrier_stalls_total{part="worker"}"#), 1.0);
+    assert_eq!(hub.metric(r#"towncrier_stalled{part="worker"}"#), 0.0);
     eventually("a tick that came late", || {
         let late = hub.metric("towncrier_worker_delay_seconds_count")
             - hub.metric(r#"towncrier_worker_delay_seconds_bucket{le="3.2768"}"#);
@@ -65,8 +65,23 @@ fn a_bridge_that_stands_still_is_named_and_streams_go_on_after_it() {
     });
     hub.publish("news", "after");
     stream.wait_for("data: after");
-    assert_eq!(hub.metric(r#"towncrier_stalls_total{actor="bridge"}"#), 1.0);
-    assert_eq!(hub.metric(r#"towncrier_stalls_total{actor="rooms"}"#), 0.0);
+    assert_eq!(hub.metric(r#"towncrier_stalls_total{part="bridge"}"#), 1.0);
+    assert_eq!(hub.metric(r#"towncrier_stalls_total{part="worker"}"#), 0.0);
+}
+
+#[test]
+fn so_is_the_thread_of_signals_and_of_redis() {
+    let hub = Hub::start("so_is_the_thread_of_signals_and_of_redis", STALLED, "0s");
+    hub.block("main", BLOCKED);
+    let problem = eventually("red", || match hub.get("/health") {
+        Answer::Got(503, body) => Ok(body),
+        other => Err(other),
+    });
+    assert!(problem.contains("the main thread stands still"), "{problem}");
+    eventually("green", || match hub.get("/health") {
+        Answer::Got(200, _) => Ok(()),
+        other => Err(other),
+    });
 }
 
 #[test]
@@ -75,6 +90,14 @@ fn what_does_not_come_back_ends_the_process() {
     hub.block("history", Duration::from_secs(60));
     assert_eq!(hub.wait_for_exit(), Some(70));
     hub.has_logged("the history stands still, the process ends");
+}
+
+#[test]
+fn even_if_nobody_takes_the_log() {
+    let mut hub = Hub::start("even_if_nobody_takes_the_log", STALLED, "3s");
+    hub.block("log", Duration::from_secs(60));
+    hub.block("history", Duration::from_secs(60));
+    assert_eq!(hub.wait_for_exit(), Some(70));
 }
 
 #[test]
@@ -87,7 +110,7 @@ fn a_process_that_stood_still_as_a_whole_goes_on_with_its_streams() {
     // Had it been taken for a stall, it would be over by now.
     sleep(Duration::from_secs(2));
     assert!(matches!(hub.get("/health"), Answer::Got(200, _)), "{:?}", hub.get("/health"));
-    for actor in ["rooms", "bridge", "history", "registry", "cluster"] {
-        assert_eq!(hub.metric(&format!("towncrier_stalls_total{{actor=\"{actor}\"}}")), 0.0, "{actor}");
+    for part in ["worker", "bridge", "history", "registry", "cluster", "main"] {
+        assert_eq!(hub.metric(&format!("towncrier_stalls_total{{part=\"{part}\"}}")), 0.0, "{part}");
     }
 }

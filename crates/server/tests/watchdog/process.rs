@@ -8,7 +8,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio, exit},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, mpsc::sync_channel},
     thread::{sleep, spawn},
     time::{Duration, Instant},
 };
@@ -46,11 +46,30 @@ pub(crate) enum Answer {
 fn be_the_hub() {
     let Some(config) = env::var_os(CONFIG) else { return };
     let run = towncrier::faults::run(&[PathBuf::from(config)], |hub| {
-        let hub = hub.clone();
+        let (hub, (blocks, of_main)) = (hub.clone(), sync_channel(1));
+        // On the thread that runs this.
+        actix_rt::spawn(async move {
+            loop {
+                actix_rt::time::sleep(Duration::from_millis(20)).await;
+                of_main.try_recv().into_iter().for_each(sleep);
+            }
+        });
         spawn(move || {
             for line in std::io::stdin().lines().map_while(Result::ok) {
-                let (actor, ms) = line.split_once(' ').expect("an actor and a time");
-                hub.block(actor, Duration::from_millis(ms.parse().expect("a time in ms")));
+                let (part, ms) = line.split_once(' ').expect("a part and a time");
+                let time = Duration::from_millis(ms.parse().expect("a time in ms"));
+                match part {
+                    // Whoever writes a line now waits for this.
+                    "log" => {
+                        let held = move || {
+                            let _lock = std::io::stderr().lock();
+                            sleep(time);
+                        };
+                        spawn(held);
+                    }
+                    "main" => blocks.send(time).expect("it goes on"),
+                    actor => hub.block(actor, time),
+                }
             }
             // Whoever started it is gone.
             exit(0);
@@ -98,10 +117,10 @@ impl Hub {
         Self { child, address: found, log, _folder: folder }
     }
 
-    /// Makes a part of it stand still for so long.
-    pub(crate) fn block(&self, actor: &str, time: Duration) {
+    /// Makes a part of it stand still for so long: an actor, `worker`, `main`, or whoever writes to the `log`.
+    pub(crate) fn block(&self, part: &str, time: Duration) {
         let mut stdin = self.child.stdin.as_ref().expect("a pipe");
-        writeln!(stdin, "{actor} {}", time.as_millis()).expect("it reads");
+        writeln!(stdin, "{part} {}", time.as_millis()).expect("it reads");
     }
 
     /// Makes all of it stand still for so long.

@@ -137,6 +137,7 @@ fn each_value_of_a_label_has_its_own_series() {
     check(&metrics, &metrics.connections_refused, "connections_refused");
     check(&metrics, &metrics.limits_hit, "limits_hit");
     check(&metrics, &metrics.actor_failures, "actor_failures");
+    check(&metrics, &metrics.stalls, "stalls");
 }
 
 #[test]
