@@ -118,19 +118,19 @@ fn the_watchdog_tells_before_it_ends_the_process() {
     check(
         "watchdog = { stalled = \"10s\", exit = \"10s\" }",
         &[],
-        &["watchdog.exit: must be longer than watchdog.stalled (10s, a.toml), not 10s (a.toml)"],
+        &["watchdog.exit: must be longer than watchdog.stalled (\"10s\", a.toml), not \"10s\" (a.toml)"],
     );
     check(
         "watchdog.stalled = \"45s\"",
         &[],
-        &["watchdog.exit: must be longer than watchdog.stalled (45s, a.toml), not 30s (built-in default)"],
+        &["watchdog.exit: must be longer than watchdog.stalled (\"45s\", a.toml), not \"30s\" (built-in default)"],
     );
-    check("watchdog = { stalled = \"45s\", exit = \"0s\" }", &[], &["watchdog.stalled = 45s", "watchdog.exit = 0s"]);
     check(
-        "watchdog.stalled = \"1s\"",
+        "watchdog = { stalled = \"45s\", exit = \"0s\" }",
         &[],
-        &["watchdog.stalled: must be a time from 2s to 10m, such as 500ms, 10s or 1m, not \"1s\" (a.toml)"],
+        &["watchdog.stalled = \"45s\"", "watchdog.exit = \"0s\""],
     );
+    check("watchdog.stalled = \"1s\"", &[], &["watchdog.stalled: must be a time from 2s to 10m, not \"1s\" (a.toml)"]);
     let config = of_texts(&["watchdog.exit = \"0s\""], &[]).expect("good").config;
     assert_eq!(config.watchdog.exit, None);
 }
