@@ -24,6 +24,7 @@ mod headers;
 mod health;
 mod http;
 mod limits;
+mod measures;
 mod nginx;
 mod nodes;
 mod observe;
