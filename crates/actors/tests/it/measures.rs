@@ -12,6 +12,9 @@ use crate::hub::{Reader, SOON, after, eventually, options, publish, spec, with_h
 /// Longer than a worker's tick.
 const WHILE: Duration = Duration::from_millis(300);
 
+/// Longer than what is done meanwhile.
+const LONG: Duration = Duration::from_secs(2);
+
 fn holds(what: bool, seen: impl std::fmt::Debug) -> Result<(), String> {
     if what { Ok(()) } else { Err(format!("{seen:?}")) }
 }
@@ -68,7 +71,7 @@ fn who_leaves_something_unread_is_seen_lagging() {
             let worst = metrics.worker_outbox_bytes_max(0).get();
             (metrics.sessions_lagging.get(), metrics.outbox_bytes.get(), worst)
         };
-        eventually("behind", || holds(seen().0 == 0 && seen().1 > 0 && seen().2 == seen().1, seen())).await;
+        eventually("behind", || holds(seen().1 > 0 && seen().2 == seen().1, seen())).await;
         eventually("lagging", || holds(seen().0 == 1 && seen().1 > 0, seen())).await;
         slow.take(0..3).await;
         eventually("caught up", || holds(seen() == (0, 0, 0), seen())).await;
@@ -158,11 +161,12 @@ fn mail_that_waits_is_seen_and_a_late_tick_too() {
     with_hub(options(), async |hub, _| {
         let metrics = hub.metrics().clone();
         let waiting = |actor| metrics.mailbox_messages.of(actor).get();
-        hub.block("registry", WHILE);
+        hub.block("registry", LONG);
         let _reader = Reader::open(&hub.worker(), spec(&["news"], Start::Live)).await;
         assert!(waiting(Actor::Registry) >= 1, "it was told of the session");
         eventually("taken up", || holds(waiting(Actor::Registry) == 0, waiting(Actor::Registry))).await;
-        assert_eq!([Actor::Session, Actor::Bridge, Actor::History].map(waiting), [0, 0, 0]);
+        let others = || [Actor::Session, Actor::Bridge, Actor::History].map(waiting);
+        eventually("none elsewhere", || holds(others() == [0, 0, 0], others())).await;
 
         let delay = &metrics.worker_delay_seconds;
         let before = delay.sum();
@@ -176,7 +180,7 @@ fn mail_that_waits_is_seen_and_a_late_tick_too() {
 #[test]
 fn mail_of_an_actor_that_has_ended_does_not_wait() {
     with_hub(options(), async |hub: Hub, _| {
-        hub.block("history", WHILE);
+        hub.block("history", LONG);
         hub.panic("history");
         for _ in 0..5 {
             hub.block("history", Duration::ZERO);

@@ -11,7 +11,7 @@ use self::process::{Answer, Hub, eventually};
 /// The shortest that can be set, and room to see it before an exit.
 const STALLED: &str = "2s";
 
-const BLOCKED: Duration = Duration::from_secs(5);
+const BLOCKED: Duration = Duration::from_secs(8);
 
 #[test]
 fn a_worker_that_stands_still_turns_health_red_until_it_goes_on() {
