@@ -1,15 +1,22 @@
 //! Faults on purpose.
 
+use std::time::Duration;
+
 use actix::{Actor, Handler, Message};
 
-use crate::{Bridge, Cluster, History, Hub, Registry, Rooms, Session, SessionStream, Worker};
+use crate::{Bridge, Cluster, History, Hub, Registry, Rooms, Session, SessionStream, Worker, post::takes_posted};
+
+/// Stand still: block the actor's thread for so long.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Block(pub Duration);
 
 /// Panic.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Panic;
 
-macro_rules! panics {
+macro_rules! faulty {
     ($($actor:ty),+) => {
         $(impl Handler<Panic> for $actor {
             type Result = ();
@@ -17,11 +24,21 @@ macro_rules! panics {
             fn handle(&mut self, _: Panic, _: &mut <Self as Actor>::Context) {
                 panic!("on purpose");
             }
-        })+
+        }
+
+        impl Handler<Block> for $actor {
+            type Result = ();
+
+            fn handle(&mut self, Block(time): Block, _: &mut <Self as Actor>::Context) {
+                std::thread::sleep(time);
+            }
+        }
+
+        takes_posted!($actor: Panic, Block;);)+
     };
 }
 
-panics!(Bridge, Cluster, History, Registry, Rooms, Session);
+faulty!(Bridge, Cluster, History, Registry, Rooms, Session);
 
 impl Worker {
     /// Makes this worker's rooms panic.
@@ -47,6 +64,17 @@ impl Hub {
             "cluster" => self.cluster().do_send(Panic),
             "history" => self.history().do_send(Panic),
             _ => self.registry().do_send(Panic),
+        }
+    }
+
+    /// Makes one of them stand still for so long, or the first worker: `worker`.
+    pub fn block(&self, actor: &str, time: Duration) {
+        match actor {
+            "bridge" => self.bridge().do_send(Block(time)),
+            "cluster" => self.cluster().do_send(Block(time)),
+            "history" => self.history().do_send(Block(time)),
+            "registry" => self.registry().do_send(Block(time)),
+            _ => self.workers().iter().take(1).for_each(|rooms| rooms.do_send(Block(time))),
         }
     }
 }

@@ -3,24 +3,25 @@
 //! It is fed before any worker is, and asks the backplane only for what is older than its rings. Sessions that want the
 //! same topic at the same time wait for one answer.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc};
+use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc, time::Instant};
 
-use actix::{Actor, Context, Handler, ResponseFuture};
+use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture};
 use futures_util::{FutureExt, future::LocalBoxFuture, future::Shared};
 use tokio::sync::Semaphore;
 use towncrier_backplane::{Backplane, BackplaneError};
 use towncrier_core::{
     Cache, TopicRead,
     cache::Plan,
-    replay::{From, Page, Request},
+    replay::{From, Request},
     store::TopicInfo,
 };
-use towncrier_telemetry::{Metrics, ReplaySource};
+use towncrier_telemetry::{Metrics, Operation, ReplaySource};
 use towncrier_wire::{EventId, Heads, Selector, Topic, limits::REPLAY_PAGE_EVENTS_MAX};
 
 use crate::{
     fatal::Vital,
-    messages::{Feed, Follow, Forget, Read, Reset, Unfollow},
+    messages::{Feed, Follow, Forget, Read, Replayed, Reset, Unfollow},
+    pulse::BEAT,
     sharing::Sharing,
 };
 
@@ -49,7 +50,7 @@ struct UnderWay {
 /// See the module.
 pub struct History {
     inner: Rc<Inner>,
-    _vital: Vital,
+    vital: Vital,
 }
 
 struct Inner {
@@ -75,12 +76,12 @@ impl History {
             lists: Sharing::new(LISTS_MAX),
             metrics,
         };
-        Self { inner: Rc::new(inner), _vital: vital }
+        Self { inner: Rc::new(inner), vital }
     }
 }
 
 impl Inner {
-    async fn read(self: Rc<Self>, request: Request) -> Result<Page, BackplaneError> {
+    async fn read(self: Rc<Self>, request: Request) -> Result<Replayed, BackplaneError> {
         let partitions = self.backplane.partitions();
         let mut plan = self.cache.borrow().plan(&request);
         let is_listed = !plan.unknown.is_empty();
@@ -92,7 +93,6 @@ impl Inner {
         }
 
         let source = if plan.missing.is_empty() && !is_listed { ReplaySource::Ring } else { ReplaySource::Backplane };
-        self.metrics.replays.of(source).inc();
         // One more than a page holds, so that a page which is not full is known to be the last.
         let limit = if matches!(request.from, From::Last(_)) { usize::MAX } else { REPLAY_PAGE_EVENTS_MAX + 1 };
         for (topic, after) in std::mem::take(&mut plan.missing) {
@@ -107,7 +107,7 @@ impl Inner {
         let is_whole =
             source == ReplaySource::Ring && matches!(request.from, From::After(_)) && plan.known.iter().all(whole);
         let floors = if is_whole { Heads::default() } else { self.floors().await? };
-        Ok(request.page(&plan.known, &floors, partitions))
+        Ok(Replayed { page: request.page(&plan.known, &floors, partitions), source })
     }
 
     async fn floors(&self) -> Result<Heads, BackplaneError> {
@@ -175,7 +175,10 @@ impl Inner {
                 turn
             }
         };
-        let read = self.backplane.read(topic.clone(), after, limit).await?;
+        let began = Instant::now();
+        let read = self.backplane.read(topic.clone(), after, limit).await;
+        self.metrics.backplane_seconds.of(Operation::Read).observe_time(began.elapsed());
+        let read = read?;
         self.cache.borrow_mut().backfill(topic, after, &read);
         Ok(read)
     }
@@ -183,10 +186,14 @@ impl Inner {
 
 impl Actor for History {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(BEAT, |history, _| history.vital.beat());
+    }
 }
 
 impl Handler<Read> for History {
-    type Result = ResponseFuture<Result<Page, BackplaneError>>;
+    type Result = ResponseFuture<Result<Replayed, BackplaneError>>;
 
     fn handle(&mut self, Read(request): Read, _: &mut Self::Context) -> Self::Result {
         Box::pin(self.inner.clone().read(request))

@@ -8,21 +8,27 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
-use actix::{Actor, Addr, Arbiter};
+use actix::{Actor, Arbiter};
 use slab::Slab;
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
 use towncrier_backplane::{BackplaneError, Ends, NodeId, Published};
 use towncrier_core::{Cache, Rooms as RoomsCore, cache};
-use towncrier_telemetry::{Actor as ActorLabel, Metrics};
+use towncrier_telemetry::{Actor as ActorLabel, Metrics, Namespaces, Part};
 use towncrier_wire::{CloseReason, NewEvent, Partitions};
 
 use crate::{
-    Bridge, Cluster, History, Options, Registry, Rooms, Session, SessionSpec, SessionStream,
+    Bridge, Cluster, History, Options, Post, Registry, Rooms, Session, SessionSpec, SessionStream, Watch,
     fatal::{Fatal, Vital},
     local::{Format, Local},
     messages::{EndAll, EndSessions, Publish},
+    pulse::BEAT,
+    timing::Timing,
     trace,
 };
 
@@ -47,14 +53,15 @@ struct Inner {
     number: u64,
     options: Arc<Options>,
     metrics: Arc<Metrics>,
+    namespaces: Arc<Namespaces>,
     partitions: Partitions,
-    bridge: Addr<Bridge>,
-    history: Addr<History>,
-    registry: Addr<Registry>,
-    cluster: Addr<Cluster>,
+    bridge: Post<Bridge>,
+    history: Post<History>,
+    registry: Post<Registry>,
+    cluster: Post<Cluster>,
     node: NodeId,
     fatal: Arc<Fatal>,
-    workers: Mutex<Vec<Addr<Rooms>>>,
+    workers: Mutex<Vec<Post<Rooms>>>,
     in_flight: Arc<InFlight>,
     pausing: AtomicBool,
     drain: Notify,
@@ -74,16 +81,19 @@ thread_local! {
 static HUBS: AtomicU64 = AtomicU64::new(0);
 
 impl Hub {
-    /// Starts the actors on threads of their own. An actix system must be running.
+    /// Starts the actors on threads of their own. An actix system must be running. This thread, on which the backplane may
+    /// have its connections, is watched like them.
     #[must_use]
     pub fn start(options: Options, ends: Ends, metrics: Arc<Metrics>) -> Self {
         let Ends { backplane, signals, peers, messages } = ends;
         let options = Arc::new(options);
         let partitions = backplane.partitions();
         let fatal = Fatal::new(metrics.clone());
+        actix_rt::spawn(beat(fatal.clone()));
         let bridge_thread = Arbiter::new();
         let history_thread = Arbiter::new();
         let registry_thread = Arbiter::new();
+        let waiting = |actor| metrics.mailbox_messages.of(actor).clone();
 
         let history = {
             let cache = cache::Options {
@@ -99,6 +109,7 @@ impl Hub {
                 History::new(backplane, Cache::new(cache), metrics, vital)
             })
         };
+        let history = Post::new(history, &waiting(ActorLabel::History));
         let bridge = {
             let (history, options, metrics) = (history.clone(), options.clone(), metrics.clone());
             let vital = Vital::new(ActorLabel::Bridge, &fatal);
@@ -106,11 +117,13 @@ impl Hub {
                 Bridge::new(backplane, signals, history, options, metrics, vital)
             })
         };
+        let bridge = Post::new(bridge, &waiting(ActorLabel::Bridge));
         let registry = {
             let (metrics, vital) = (metrics.clone(), Vital::new(ActorLabel::Registry, &fatal));
             let name = options.node.clone();
             Registry::start_in_arbiter(&registry_thread.handle(), move |_| Registry::new(name, metrics, vital))
         };
+        let registry = Post::new(registry, &waiting(ActorLabel::Registry));
         let node = peers.node();
         let cluster = {
             let (metrics, vital) = (metrics.clone(), Vital::new(ActorLabel::Cluster, &fatal));
@@ -119,11 +132,14 @@ impl Hub {
                 Cluster::new(peers, messages, actors, own, metrics, vital)
             })
         };
+        let cluster = Post::new(cluster, &waiting(ActorLabel::Cluster));
+        let namespaces = Arc::new(metrics.namespaces(&options.counted_namespaces));
         let in_flight = Arc::new(InFlight { bytes: AtomicUsize::new(0), metrics: metrics.clone() });
         let inner = Inner {
             number: HUBS.fetch_add(1, Ordering::Relaxed),
             options,
             metrics,
+            namespaces,
             partitions,
             bridge,
             history,
@@ -158,16 +174,18 @@ impl Hub {
             generation: Default::default(),
             retry_spread: Default::default(),
             sent: Default::default(),
+            timing: Timing::new(&self.inner.metrics, self.inner.namespaces.clone()),
             reported: Default::default(),
         });
         let vital = Vital::new(ActorLabel::Rooms, &self.inner.fatal);
         let rooms = Rooms::new(local.clone(), self.inner.bridge.clone(), vital).start();
+        let rooms = Post::new(rooms, self.inner.metrics.mailbox_messages.of(ActorLabel::Rooms));
         self.workers().push(rooms.clone());
         let _ = local.address.set(rooms);
         Worker { local }
     }
 
-    fn workers(&self) -> std::sync::MutexGuard<'_, Vec<Addr<Rooms>>> {
+    pub(crate) fn workers(&self) -> std::sync::MutexGuard<'_, Vec<Post<Rooms>>> {
         self.inner.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -183,6 +201,12 @@ impl Hub {
         &self.inner.metrics
     }
 
+    /// The counters of the namespaces that have some.
+    #[must_use]
+    pub fn namespaces(&self) -> &Namespaces {
+        &self.inner.namespaces
+    }
+
     /// How many partitions its topics are spread over.
     #[must_use]
     pub fn partitions(&self) -> Partitions {
@@ -191,23 +215,23 @@ impl Hub {
 
     /// The owner of the backplane.
     #[must_use]
-    pub fn bridge(&self) -> &Addr<Bridge> {
+    pub fn bridge(&self) -> &Post<Bridge> {
         &self.inner.bridge
     }
 
     /// What can be read of the past.
     #[must_use]
-    pub fn history(&self) -> &Addr<History> {
+    pub fn history(&self) -> &Post<History> {
         &self.inner.history
     }
 
     /// Who is connected to this node.
     #[must_use]
-    pub fn registry(&self) -> &Addr<Registry> {
+    pub fn registry(&self) -> &Post<Registry> {
         &self.inner.registry
     }
 
-    pub(crate) fn cluster(&self) -> &Addr<Cluster> {
+    pub(crate) fn cluster(&self) -> &Post<Cluster> {
         &self.inner.cluster
     }
 
@@ -244,6 +268,19 @@ impl Hub {
     /// Resolves with the name of the first actor that ended while it should not: the process must end.
     pub async fn failed(&self) -> &'static str {
         self.inner.fatal.failed().await
+    }
+
+    /// Who is to look, from time to time, whether the threads and actors that everything needs go on; one that does not for
+    /// `stalled` is named by [`Hub::stalled`]. There can be one who looks.
+    #[must_use]
+    pub fn watch(&self, stalled: Duration) -> Watch {
+        Watch::new(self.inner.fatal.pulses().clone(), self.inner.metrics.clone(), stalled)
+    }
+
+    /// What stands still, as whoever watches saw it last: names such as `worker 1` and `the bridge`.
+    #[must_use]
+    pub fn stalled(&self) -> Vec<String> {
+        self.inner.fatal.pulses().stalled()
     }
 
     /// From now on the hub is not ready, so that balancers send clients elsewhere; whoever comes is still let in.
@@ -299,6 +336,15 @@ impl Hub {
     }
 }
 
+/// Shows that this thread goes on.
+async fn beat(fatal: Arc<Fatal>) {
+    let pulse = fatal.pulses().add(Part::Main);
+    while !fatal.is_stopping() {
+        pulse.beat();
+        sleep(BEAT).await;
+    }
+}
+
 impl Worker {
     /// The hub.
     #[must_use]
@@ -307,7 +353,7 @@ impl Worker {
     }
 
     #[cfg(feature = "faults")]
-    pub(crate) fn rooms(&self) -> &Addr<Rooms> {
+    pub(crate) fn rooms(&self) -> &Post<Rooms> {
         self.local.rooms_address()
     }
 

@@ -28,11 +28,14 @@ mod local;
 pub mod messages;
 mod options;
 mod poll;
+mod post;
+mod pulse;
 mod registry;
 mod rooms;
 mod session;
 mod sharing;
 mod stream;
+mod timing;
 pub mod trace;
 
 pub use bridge::Bridge;
@@ -41,11 +44,13 @@ pub use cluster::{
     question::{ListListened, ListSessions, ListUsers, Page, SessionInfo, UserInfo, Who},
 };
 #[cfg(feature = "faults")]
-pub use faults::Panic;
+pub use faults::{Block, Panic};
 pub use history::History;
 pub use hub::{Hub, PublishError, Worker};
 pub use options::{Options, Policies};
 pub use poll::{PollAnswer, PollError};
+pub use post::{Post, Posted};
+pub use pulse::{Change, Look, Watch};
 pub use registry::Registry;
 pub use rooms::Rooms;
 pub use session::{Session, SessionSpec};

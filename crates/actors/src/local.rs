@@ -9,23 +9,22 @@ use std::{
     time::Duration,
 };
 
-use actix::Addr;
 use bytes::{Bytes, BytesMut};
 use slab::Slab;
 use towncrier_core::{
     Rooms as RoomsCore,
-    rooms::{CohortId, MemberId},
+    rooms::{CohortId, Fill, MemberId},
 };
 use towncrier_telemetry::Metrics;
 use towncrier_wire::{Event, Gap, GapReason, limits::BATCH_BYTES_MAX};
 
-use crate::{Hub, Options, Rooms, Session, messages::SessionKey};
+use crate::{Hub, Options, Post, Rooms, Session, messages::SessionKey, timing::Timing};
 
 /// One worker's side of the hub.
 pub(crate) struct Local {
     pub(crate) hub: Hub,
     /// The owner of `rooms`. An address of its own for each session would cost several allocations.
-    pub(crate) address: OnceCell<Addr<Rooms>>,
+    pub(crate) address: OnceCell<Post<Rooms>>,
     pub(crate) options: Arc<Options>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) rooms: RefCell<RoomsCore<Rc<Shared>>>,
@@ -36,6 +35,7 @@ pub(crate) struct Local {
     /// How much longer clients that are sent away wait, at most, beyond the usual.
     pub(crate) retry_spread: Cell<Duration>,
     pub(crate) sent: Sent,
+    pub(crate) timing: Timing,
     pub(crate) reported: Reported,
 }
 
@@ -58,18 +58,26 @@ impl Sent {
 pub(crate) struct Reported {
     topics: Cell<i64>,
     cohorts: Cell<i64>,
+    outbox_bytes: Cell<i64>,
+    lagging: Cell<i64>,
 }
 
 impl Reported {
-    pub(crate) fn report(&self, metrics: &Metrics, topics: usize, cohorts: usize) {
-        let (topics, cohorts) = (topics as i64, cohorts as i64);
-        metrics.rooms.inc_by(topics - self.topics.replace(topics));
-        metrics.cohorts.inc_by(cohorts - self.cohorts.replace(cohorts));
+    pub(crate) fn report(&self, metrics: &Metrics, (topics, cohorts): (usize, usize), fill: Fill) {
+        for (gauge, reported, now) in [
+            (&metrics.rooms, &self.topics, topics),
+            (&metrics.cohorts, &self.cohorts, cohorts),
+            (&metrics.outbox_bytes, &self.outbox_bytes, fill.bytes),
+            (&metrics.sessions_lagging, &self.lagging, fill.behind),
+        ] {
+            let now = i64::try_from(now).unwrap_or(i64::MAX);
+            gauge.inc_by(now - reported.replace(now));
+        }
     }
 }
 
 impl Local {
-    pub(crate) fn rooms_address(&self) -> &Addr<Rooms> {
+    pub(crate) fn rooms_address(&self) -> &Post<Rooms> {
         self.address.get().unwrap_or_else(|| unreachable!("set before the worker has sessions"))
     }
 
@@ -116,7 +124,7 @@ pub(crate) enum Format {
 /// What a session's actor, its stream and its worker's rooms share.
 pub(crate) struct Shared {
     pub(crate) key: SessionKey,
-    pub(crate) address: RefCell<Option<Addr<Session>>>,
+    pub(crate) address: RefCell<Option<Post<Session>>>,
     /// Its cohort, once it has subscribed.
     pub(crate) cohort: Cell<Option<CohortId>>,
     /// Its place in the cohort's outbox, while it is attached.

@@ -1,18 +1,22 @@
 //! Everything that actors say to each other.
 
-use std::sync::{Arc, atomic::AtomicUsize};
+use std::{
+    sync::{Arc, atomic::AtomicUsize},
+    time::Instant,
+};
 
-use actix::{Addr, Message};
+use actix::Message;
 use bytes::Bytes;
 use towncrier_backplane::{BackplaneError, Published};
 use towncrier_core::{
     replay::{Page, Request},
     store::{TopicInfo, Totals},
 };
+use towncrier_telemetry::ReplaySource;
 use towncrier_wire::{CloseReason, Event, Heads, Name, NewEvent, Selector, Selectors, Topic};
 
 use crate::{
-    Gathered, NodeInfo, Rooms,
+    Gathered, NodeInfo, Post, Rooms,
     cluster::question::{Question, Reply},
     hub::Waiting,
 };
@@ -51,7 +55,7 @@ message!(Publish => Vec<Result<Published, BackplaneError>>);
 /// A worker is there. Answered with its number, from 0; `None` if there are too many.
 #[derive(Debug)]
 pub struct WorkerUp {
-    pub(crate) rooms: Addr<Rooms>,
+    pub(crate) rooms: Post<Rooms>,
     /// Bytes of events that were sent to the worker and not taken up yet.
     pub(crate) queued: Arc<AtomicUsize>,
 }
@@ -143,15 +147,24 @@ message!(Forget);
 /// A session, or an administrator, reads.
 #[derive(Debug)]
 pub struct Read(pub Request);
-message!(Read => Result<Page, BackplaneError>);
+message!(Read => Result<Replayed, BackplaneError>);
+
+/// What a [`Read`] is answered with.
+#[derive(Debug)]
+pub struct Replayed {
+    /// What was read.
+    pub page: Page,
+    /// Where it was.
+    pub source: ReplaySource,
+}
 
 // To a worker's rooms.
 
 /// Something for a worker, in the one order that matters.
 #[derive(Debug)]
 pub enum Delivery {
-    /// Events that it wants.
-    Events(Vec<Arc<Event>>),
+    /// Events that it wants, and when the first of them came to this node.
+    Events(Vec<Arc<Event>>, Instant),
     /// It gets everything that fits these selectors and comes after the heads.
     Joined(Vec<Selector>, Heads),
     /// It has got everything up to these heads.
@@ -251,7 +264,7 @@ message!(End);
 #[derive(Debug)]
 pub struct Register {
     pub(crate) id: Name,
-    pub(crate) rooms: Addr<Rooms>,
+    pub(crate) rooms: Post<Rooms>,
     pub(crate) entry: crate::registry::Entry,
 }
 message!(Register);

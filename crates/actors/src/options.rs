@@ -30,6 +30,8 @@ pub struct Options {
     pub direct_events_max: usize,
     /// How slow sessions are treated.
     pub policies: Policies,
+    /// Topic prefixes whose events are counted by themselves; the longest that fits holds.
+    pub counted_namespaces: Vec<String>,
     /// Most bytes of events that wait for one worker.
     pub worker_bytes_max: usize,
     /// Most bytes of recent events that are kept for replays.

@@ -8,16 +8,17 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use actix::{Actor, Addr, Context, Handler, ResponseFuture};
+use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture};
 use futures_util::future::join_all;
 use towncrier_telemetry::Metrics;
 use towncrier_wire::{CloseReason, Name, Selector, Selectors, Topic};
 
 use crate::{
-    ListListened, ListSessions, ListUsers, Page, Rooms, SessionInfo, SessionSpec, UserInfo, Who,
+    ListListened, ListSessions, ListUsers, Page, Post, Rooms, SessionInfo, SessionSpec, UserInfo, Who,
     cluster::question::{Question, Reply},
     fatal::Vital,
     messages::{Direct, EndSessions, Register, SessionKey, Unregister},
+    pulse::BEAT,
 };
 
 /// Most items of a list, and about how many bytes of them: an answer to another node must stay a small message.
@@ -66,16 +67,16 @@ pub struct Registry {
     /// The node's name.
     node: String,
     /// The rooms of the workers that have had sessions.
-    workers: Vec<Addr<Rooms>>,
+    workers: Vec<Post<Rooms>>,
     sessions: BTreeMap<Name, Entry>,
     users: BTreeMap<Name, BTreeSet<Name>>,
     listeners: BTreeMap<Selector, HashSet<Name>>,
     metrics: Arc<Metrics>,
-    _vital: Vital,
+    vital: Vital,
 }
 
 /// Where sessions are: each worker, and the keys there, or `None` for all of them.
-type Places = Vec<(Addr<Rooms>, Option<Vec<SessionKey>>)>;
+type Places = Vec<(Post<Rooms>, Option<Vec<SessionKey>>)>;
 
 impl Registry {
     pub(crate) fn new(node: String, metrics: Arc<Metrics>, vital: Vital) -> Self {
@@ -86,7 +87,7 @@ impl Registry {
             users: BTreeMap::new(),
             listeners: BTreeMap::new(),
             metrics,
-            _vital: vital,
+            vital,
         }
     }
 
@@ -141,6 +142,7 @@ impl Actor for Registry {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(1024);
+        ctx.run_interval(BEAT, |registry, _| registry.vital.beat());
     }
 }
 
@@ -283,7 +285,7 @@ impl Handler<Question> for Registry {
                 return Box::pin(async move {
                     let Some((places, _)) = found else { return Reply::Count(None) };
                     let direct =
-                        |(rooms, sessions): (Addr<Rooms>, _)| rooms.send(Direct { sessions, frame: frame.clone() });
+                        |(rooms, sessions): (Post<Rooms>, _)| rooms.send(Direct { sessions, frame: frame.clone() });
                     let taken = join_all(places.into_iter().map(direct)).await;
                     // A worker that is gone has no sessions either.
                     Reply::Count(Some(taken.into_iter().map(Result::unwrap_or_default).sum()))

@@ -1,6 +1,10 @@
 //! One subscriber connection.
 
-use std::{net::IpAddr, rc::Rc, time::Duration};
+use std::{
+    net::IpAddr,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use towncrier_backplane::NodeId;
@@ -16,10 +20,11 @@ use towncrier_wire::{CloseReason, GapReason, Name, Selectors, Start, TraceContex
 use tracing::field::{DisplayValue, display};
 
 use crate::{
+    Post,
     local::{Format, Local, Shared},
     messages::{
-        Attach, Attached, Drained, End, Gone, JoinAgain, Lagged, Read, Ready, Register, Subscribe, Unregister,
-        Unsubscribe,
+        Attach, Attached, Drained, End, Gone, JoinAgain, Lagged, Read, Ready, Register, Replayed, Subscribe,
+        Unregister, Unsubscribe,
     },
     registry::Entry,
 };
@@ -69,6 +74,8 @@ struct Beginning {
     spec: SessionSpec,
     handover: Handover,
     next_read: Option<Request>,
+    /// From its first read on.
+    replay: Option<Replay>,
     retry: Duration,
 }
 
@@ -82,11 +89,12 @@ impl Session {
             local: local.clone(),
             shared: shared.clone(),
             trace: spec.trace.map(|trace| trace.trace_id()),
-            beginning: Some(Box::new(Beginning { spec, handover, next_read: None, retry: RETRY_FIRST })),
+            beginning: Some(Box::new(Beginning { spec, handover, next_read: None, replay: None, retry: RETRY_FIRST })),
             closed: None,
             registered: false,
         };
-        shared.address.replace(Some(session.start()));
+        let waiting = local.metrics.mailbox_messages.of(telemetry::Actor::Session);
+        shared.address.replace(Some(Post::new(session.start(), waiting)));
         shared
     }
 
@@ -96,6 +104,9 @@ impl Session {
     }
 
     fn take(&mut self, (output, step): (Output, Step), ctx: &mut Context<Self>) {
+        if let Some(replay) = self.beginning.as_mut().and_then(|beginning| beginning.replay.as_mut()) {
+            replay.events += output.events.len();
+        }
         self.emit(output);
         match step {
             Step::Attach => self.local.rooms_address().do_send(Attach(self.shared.key)),
@@ -103,11 +114,15 @@ impl Session {
             Step::Read(request) => {
                 if let Some(beginning) = &mut self.beginning {
                     beginning.next_read = Some(request);
+                    beginning.replay.get_or_insert_with(Replay::begin);
                 }
                 self.read(ctx);
             }
             Step::Live => {
-                let beginning = self.beginning.take();
+                let mut beginning = self.beginning.take();
+                if let Some(replay) = beginning.as_mut().and_then(|beginning| beginning.replay.take()) {
+                    replay.end(&self.local.metrics);
+                }
                 let mut out = self.shared.out.borrow_mut();
                 out.live = true;
                 if let (Some(polled), Some(beginning)) = (&mut out.polled, beginning) {
@@ -164,8 +179,11 @@ impl Session {
         let page = async move { (history.send(Read(request.clone())).await, request) };
         ctx.spawn(page.into_actor(self).map(|(answer, request), session, ctx| {
             let Some(beginning) = &mut session.beginning else { return };
-            if let Ok(Ok(page)) = answer {
+            if let Ok(Ok(Replayed { page, source })) = answer {
                 beginning.retry = RETRY_FIRST;
+                if let Some(replay) = &mut beginning.replay {
+                    replay.read(source);
+                }
                 let next = beginning.handover.page(page);
                 session.take(next, ctx);
             } else {
@@ -195,7 +213,8 @@ impl Session {
             // What lies in the outbox was delivered before the end.
             let mut rooms = self.local.rooms.borrow_mut();
             while let Next::Frames { bytes, events } = rooms.next(member) {
-                self.local.sent.add(events, bytes.len());
+                // Its bytes count when they are sent.
+                self.local.sent.add(events, 0);
                 out.push(bytes);
             }
         }
@@ -203,6 +222,32 @@ impl Session {
         out.push(reason.frame(self.local.options.draw_retry_ms().saturating_add(fastrand::u64(0..=spread_ms))));
         out.ended = true;
         ctx.stop();
+    }
+}
+
+/// What a session reads of history.
+struct Replay {
+    began: Instant,
+    events: usize,
+    /// The backplane, if any page came from there.
+    source: telemetry::ReplaySource,
+}
+
+impl Replay {
+    fn begin() -> Self {
+        Self { began: Instant::now(), events: 0, source: telemetry::ReplaySource::Ring }
+    }
+
+    fn read(&mut self, source: telemetry::ReplaySource) {
+        if source == telemetry::ReplaySource::Backplane {
+            self.source = source;
+        }
+    }
+
+    fn end(&self, metrics: &telemetry::Metrics) {
+        metrics.replays.of(self.source).inc();
+        metrics.replay_events.of(self.source).observe(self.events as f64);
+        metrics.replay_seconds.of(self.source).observe_time(self.began.elapsed());
     }
 }
 

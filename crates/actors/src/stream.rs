@@ -6,7 +6,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use towncrier_core::{outbox::Next, rooms::frames};
+use towncrier_core::{
+    outbox::Next,
+    rooms::{MemberId, frames},
+};
 use towncrier_telemetry::{DropReason, GapReason as GapLabel};
 use towncrier_wire::{Cursor, Gap, GapReason, control, sse};
 
@@ -56,6 +59,7 @@ impl SessionStream {
     fn next(&self, out: &mut Out) -> Option<Bytes> {
         loop {
             if let Some(bytes) = out.pop() {
+                self.local.sent.add(0, bytes.len());
                 return Some(bytes);
             }
             if out.ended {
@@ -66,11 +70,15 @@ impl SessionStream {
             }
             let member = self.shared.member.get().filter(|_| out.live);
             if let Some(member) = member {
+                if self.local.timing.deliveries.is_due() {
+                    self.sample(member);
+                }
                 // Bound to a name, so that the rooms are free again for what follows.
                 let next = self.local.rooms.borrow_mut().next(member);
                 match next {
                     Next::Frames { bytes, events } => {
                         self.local.sent.add(events, bytes.len());
+                        self.local.timing.deliveries.passed();
                         return Some(bytes);
                     }
                     Next::Conflated(conflated) => {
@@ -83,9 +91,21 @@ impl SessionStream {
             if std::mem::take(&mut out.heartbeat) {
                 self.local.metrics.heartbeats.inc();
                 let checkpoint = member.and_then(|member| self.local.rooms.borrow().checkpoint(member));
-                return Some(heartbeat(out.format, checkpoint));
+                let bytes = heartbeat(out.format, checkpoint);
+                self.local.sent.add(0, bytes.len());
+                return Some(bytes);
             }
             return None;
+        }
+    }
+
+    /// Measures how old that is what the member takes now, if there is something.
+    #[cold]
+    fn sample(&self, member: MemberId) {
+        let oldest = self.local.rooms.borrow().oldest_of(member);
+        if let Some(oldest) = oldest {
+            self.local.timing.handed_over(oldest);
+            self.local.timing.deliveries.took();
         }
     }
 

@@ -100,7 +100,7 @@ async fn main() {
                     return;
                 }
                 for signal in signals {
-                    if let Signal::Events(events) = signal {
+                    if let Signal::Events(events, _) = signal {
                         count.fetch_add(events.len(), Ordering::Relaxed);
                     }
                 }

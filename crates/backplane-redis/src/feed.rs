@@ -187,7 +187,7 @@ impl Feed {
             let until = self.round.as_ref().map(|round| round.until);
             tokio::select! {
                 taken = intake.take(BATCH) => match taken {
-                    Taken::Messages(messages) => self.tell(messages, &link).await?,
+                    Taken::Messages(messages, came) => self.tell(messages, came.into(), &link).await?,
                     Taken::Lost => {
                         tracing::warn!("messages were dropped because the node does not keep up, reading them from history");
                         // The round's beats may be among them.
@@ -224,8 +224,8 @@ impl Feed {
         }
     }
 
-    /// Tells messages, in their order.
-    async fn tell(&mut self, messages: Vec<Message>, link: &Link) -> Result<(), Trouble> {
+    /// Tells messages, the first of which came then, in their order.
+    async fn tell(&mut self, messages: Vec<Message>, came: Instant, link: &Link) -> Result<(), Trouble> {
         let mut events = Vec::new();
         for message in messages {
             match message {
@@ -238,7 +238,7 @@ impl Feed {
                     if self.index.any(&told.topic) {
                         if told.prev > self.through[partition] {
                             tracing::warn!(topic = %told.topic, "an event is missing before one that came");
-                            self.send(std::mem::take(&mut events)).await?;
+                            self.send(std::mem::take(&mut events), came).await?;
                             self.recover(partition..partition + 1).await?;
                             continue;
                         }
@@ -261,7 +261,7 @@ impl Feed {
                     let news = partition < self.commands.keys.len()
                         && self.commands.eras.current(partition).as_deref() != Some(era.as_str());
                     if news {
-                        self.send(std::mem::take(&mut events)).await?;
+                        self.send(std::mem::take(&mut events), came).await?;
                         return Err(Trouble::Link("a census is open".to_owned()));
                     }
                 }
@@ -273,24 +273,24 @@ impl Feed {
                     self.through[partition] = head.max(self.through[partition]);
                     round.beats |= 1 << partition;
                     if round.beats.count_ones() as usize == self.commands.keys.len() {
-                        self.send(std::mem::take(&mut events)).await?;
+                        self.send(std::mem::take(&mut events), came).await?;
                         self.finish(link).await?;
                     }
                 }
             }
         }
-        self.send(events).await
+        self.send(events, came).await
     }
 
-    /// Sends followed events, when the node has room for them.
-    pub(crate) async fn send(&mut self, events: Vec<Arc<Event>>) -> Result<(), Trouble> {
+    /// Sends followed events, the first of which came then, when the node has room for them.
+    pub(crate) async fn send(&mut self, events: Vec<Arc<Event>>, came: Instant) -> Result<(), Trouble> {
         if events.is_empty() {
             return Ok(());
         }
         let bytes = events.iter().map(|event| event.cost()).sum();
         let began = Instant::now();
         let reserved = self.sender.reserve(bytes).await.map_err(|_| Trouble::Over)?;
-        reserved.send(Signal::Events(events));
+        reserved.send(Signal::Events(events, came.into_std()));
         self.excuse(began);
         Ok(())
     }

@@ -7,6 +7,7 @@
 use std::{
     collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use tokio::sync::Notify;
@@ -25,17 +26,24 @@ pub(crate) struct Intake {
 
 #[derive(Debug, Default)]
 struct State {
-    queue: VecDeque<(Message, usize)>,
+    queue: VecDeque<Waiting>,
     bytes: usize,
     losing: bool,
     closed: Option<String>,
 }
 
+#[derive(Debug)]
+struct Waiting {
+    message: Message,
+    cost: usize,
+    came: Instant,
+}
+
 /// What the feed takes.
 #[derive(Debug)]
 pub(crate) enum Taken {
-    /// Messages in the order in which they came.
-    Messages(Vec<Message>),
+    /// Messages in the order in which they came, and when the first of them did.
+    Messages(Vec<Message>, Instant),
     /// Between what was taken and what will come, messages are missing. None come until [`Intake::resume`].
     Lost,
     /// The connection is gone; nothing will come any more.
@@ -63,7 +71,7 @@ impl Intake {
             state.losing = true;
         } else {
             state.bytes += cost;
-            state.queue.push_back((message, cost));
+            state.queue.push_back(Waiting { message, cost, came: Instant::now() });
         }
         drop(state);
         self.changed.notify_one();
@@ -98,11 +106,11 @@ impl Intake {
 
     fn try_take(&self, max: usize) -> Option<Taken> {
         let mut state = self.state();
-        if !state.queue.is_empty() {
+        if let Some(came) = state.queue.front().map(|first| first.came) {
             let count = state.queue.len().min(max);
             let taken: Vec<_> = state.queue.drain(..count).collect();
-            state.bytes -= taken.iter().map(|(_, cost)| cost).sum::<usize>();
-            return Some(Taken::Messages(taken.into_iter().map(|(message, _)| message).collect()));
+            state.bytes -= taken.iter().map(|one| one.cost).sum::<usize>();
+            return Some(Taken::Messages(taken.into_iter().map(|one| one.message).collect(), came));
         }
         if let Some(why) = &state.closed {
             return Some(Taken::Closed(why.clone()));
@@ -122,7 +130,7 @@ mod tests {
     }
 
     fn nonces(taken: Taken) -> Vec<u64> {
-        let Taken::Messages(messages) = taken else { panic!("messages, not {taken:?}") };
+        let Taken::Messages(messages, _) = taken else { panic!("messages, not {taken:?}") };
         let nonce = |message| if let Message::Beat { nonce, .. } = message { nonce } else { 0 };
         messages.into_iter().map(nonce).collect()
     }

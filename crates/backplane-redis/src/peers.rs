@@ -144,7 +144,7 @@ async fn listen_once(
     loop {
         tokio::select! {
             taken = intake.take(1) => match taken {
-                Taken::Messages(messages) => for message in messages {
+                Taken::Messages(messages, _) => for message in messages {
                     let Message::Control(message) = message else { continue };
                     if message.from != commands.node && sender.send(message).await.is_err() {
                         return Ok(());

@@ -112,12 +112,12 @@ impl Feed {
             merge.extend(first(index, &sources[index]));
             if batch.len() >= BATCH {
                 told += batch.len();
-                self.send(std::mem::take(&mut batch)).await?;
+                self.send(std::mem::take(&mut batch), Instant::now()).await?;
                 self.through[partition] = id;
             }
         }
         told += batch.len();
-        self.send(batch).await?;
+        self.send(batch, Instant::now()).await?;
         self.through[partition] = head.max(after);
         Ok(told)
     }

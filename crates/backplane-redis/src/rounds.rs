@@ -148,7 +148,7 @@ pub(crate) async fn hears_itself(commands: &Commands, link: &Link, intake: &Inta
     let beats = async {
         while missing > 0 {
             match intake.take(BATCH).await {
-                Taken::Messages(messages) => {
+                Taken::Messages(messages, _) => {
                     let beats = messages.iter().filter(|message| matches!(message, Message::Beat { .. }));
                     missing = missing.saturating_sub(beats.count());
                 }

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use towncrier_core::{
@@ -65,6 +66,7 @@ impl Backplane for Embedded {
     }
 
     fn publish(&self, events: Vec<NewEvent>) -> Answer<'_, Vec<Result<Published, BackplaneError>>> {
+        let taken = Instant::now();
         Box::pin(async move {
             let bytes = events.iter().map(NewEvent::cost).sum();
             let reserved = match self.sender.reserve(bytes).await {
@@ -84,7 +86,7 @@ impl Backplane for Embedded {
             let published = events.into_iter().map(&mut publish).collect();
             // Sent under the lock: the order of the signals is the order of the ids.
             if !followed.is_empty() {
-                reserved.send(Signal::Events(followed));
+                reserved.send(Signal::Events(followed, taken));
             }
             published
         })

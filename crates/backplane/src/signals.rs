@@ -3,6 +3,7 @@
 use std::{
     sync::Arc,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -16,8 +17,9 @@ const SIGNALS_MAX: usize = 1024;
 /// What a backplane tells its node.
 #[derive(Debug)]
 pub enum Signal {
-    /// Followed events, in the order of their ids within each partition.
-    Events(Vec<Arc<Event>>),
+    /// Followed events, in the order of their ids within each partition, and when the first of them came to this node: when
+    /// it was handed to a backplane in this process, or arrived from one elsewhere.
+    Events(Vec<Arc<Event>>, Instant),
     /// Selectors are followed: every event that fits them and comes after these heads will be told.
     Joined {
         /// Which.

@@ -111,7 +111,7 @@ mod budget {
 
         assert!(matches!(
             at_once(signals.next(10)).await[..],
-            [Signal::Events(_), Signal::Joined { .. }, Signal::Heads(_)]
+            [Signal::Events(..), Signal::Joined { .. }, Signal::Heads(_)]
         ));
     }
 
@@ -301,7 +301,7 @@ async fn is_pending<T>(answer: &mut Answer<'_, T>) -> bool {
 /// The data of the events of one signal.
 async fn told(signals: &mut Signals) -> Vec<String> {
     let signals = at_once(signals.next(1)).await;
-    let [Signal::Events(events)] = &signals[..] else { panic!("events, not {signals:?}") };
+    let [Signal::Events(events, _)] = &signals[..] else { panic!("events, not {signals:?}") };
     events.iter().map(|event| event.data().to_owned()).collect()
 }
 

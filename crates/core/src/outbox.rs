@@ -8,7 +8,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use slab::Slab;
-use towncrier_wire::{Cursor, Event, limits::BATCH_BYTES_MAX};
+use towncrier_wire::{Cursor, Event, EventId, limits::BATCH_BYTES_MAX};
 
 pub use crate::conflate::Conflated;
 use crate::conflate::Newest;
@@ -47,10 +47,20 @@ pub enum Entry {
     Gap(Box<Cursor>),
 }
 
+/// How old what a batch holds is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Oldest {
+    /// When its first event was taken in, in µs by the caller's clock.
+    pub taken_us: u64,
+    /// The id of its first event, if it begins with one.
+    pub id: Option<EventId>,
+}
+
 #[derive(Debug)]
 struct Batch {
     bytes: Bytes,
     count: usize,
+    oldest: Oldest,
     /// What the frames are of, if the outbox may have to conflate them.
     entries: Vec<Entry>,
     /// How many members have not taken it.
@@ -82,6 +92,8 @@ pub struct Outbox<T> {
     first: u64,
     /// Frames that are not in a batch yet.
     open: Vec<(Entry, Bytes)>,
+    /// When the first of these was taken in, in µs.
+    open_since_us: u64,
     /// Bytes in `batches`.
     bytes: usize,
     /// Events in `batches`.
@@ -102,6 +114,7 @@ impl<T> Outbox<T> {
             batches: VecDeque::new(),
             first: 0,
             open: Vec::new(),
+            open_since_us: 0,
             bytes: 0,
             events: 0,
             next_event: 0,
@@ -147,28 +160,35 @@ impl<T> Outbox<T> {
         Some(member.payload)
     }
 
-    /// Appends an event, with the frame that the members get of it. Without members nothing is kept.
-    pub fn push(&mut self, event: &Arc<Event>, frame: Bytes) {
+    /// Appends an event that was taken in at `taken_us`, with the frame that the members get of it. Without members nothing is
+    /// kept.
+    pub fn push(&mut self, event: &Arc<Event>, frame: Bytes, taken_us: u64) {
         if self.members.is_empty() {
             return;
         }
         if self.conflating > 0 {
             self.newest.push(self.next_event, event);
         }
-        self.next_event += 1;
-        self.open.push((Entry::Event(event.clone()), frame));
+        self.append(Entry::Event(event.clone()), frame, taken_us);
     }
 
     /// Appends the frame of a gap at which the members stand at `cursor`. It counts as an event.
-    pub fn push_gap(&mut self, cursor: Cursor, frame: Bytes) {
+    pub fn push_gap(&mut self, cursor: Cursor, frame: Bytes, taken_us: u64) {
         if self.members.is_empty() {
             return;
         }
         if self.conflating > 0 {
             self.newest.lose(self.next_event);
         }
+        self.append(Entry::Gap(Box::new(cursor)), frame, taken_us);
+    }
+
+    fn append(&mut self, entry: Entry, frame: Bytes, taken_us: u64) {
+        if self.open.is_empty() {
+            self.open_since_us = taken_us;
+        }
         self.next_event += 1;
-        self.open.push((Entry::Gap(Box::new(cursor)), frame));
+        self.open.push((entry, frame));
     }
 
     /// Makes what was pushed readable.
@@ -179,7 +199,12 @@ impl<T> Outbox<T> {
             return;
         }
         let mut rest = &open[..];
-        while let Some((_, frame)) = rest.first() {
+        while let Some((entry, frame)) = rest.first() {
+            let id = match entry {
+                Entry::Event(event) => Some(event.id()),
+                Entry::Gap(_) => None,
+            };
+            let oldest = Oldest { taken_us: self.open_since_us, id };
             let (mut len, mut count) = (frame.len(), 1);
             while let Some((_, frame)) = rest.get(count).filter(|(_, frame)| len + frame.len() <= BATCH_BYTES_MAX) {
                 len += frame.len();
@@ -197,7 +222,7 @@ impl<T> Outbox<T> {
             let entries = kept.iter().map(|(entry, _)| entry.clone()).collect();
             self.bytes += len;
             self.events += count;
-            self.batches.push_back(Batch { bytes, count, entries, unread: readers });
+            self.batches.push_back(Batch { bytes, count, oldest, entries, unread: readers });
             rest = after;
         }
     }
@@ -235,6 +260,22 @@ impl<T> Outbox<T> {
                 Next::Conflated(conflated)
             }
         }
+    }
+
+    /// How old what a member takes next is; `None` if it has taken everything, or conflates.
+    #[must_use]
+    pub fn oldest_of(&self, key: usize) -> Option<Oldest> {
+        let Reads::Batch(at) = self.members.get(key)?.reads else { return None };
+        self.batches.get((at - self.first) as usize).map(|batch| batch.oldest)
+    }
+
+    /// How many members have not taken something that was taken in before `before_us`. Times must have come in their order.
+    #[must_use]
+    pub fn behind(&self, before_us: u64) -> usize {
+        let old = self.batches.partition_point(|batch| batch.oldest.taken_us < before_us);
+        // Who lacks a batch lacks all later ones, so the newest of the old ones has the most.
+        let reading = old.checked_sub(1).map_or(0, |newest| self.batches[newest].unread);
+        reading + self.conflating
     }
 
     /// Whether a member has taken all that is readable.

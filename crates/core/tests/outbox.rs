@@ -110,6 +110,19 @@ impl Bench {
         for (number, queue) in &self.queues {
             let caught_up = queue.events.is_empty() && !queue.conflates;
             assert_eq!(self.outbox.has_caught_up(self.numbers[number]), caught_up);
+            let oldest = self.outbox.oldest_of(self.numbers[number]);
+            let first = queue.events.front().filter(|_| !queue.conflates).map(|event| event.id());
+            assert_eq!(oldest.and_then(|oldest| oldest.id), first, "what it takes next begins with what it lacks");
+            // Those of one turn are as old as the first of them.
+            assert!(oldest.is_none_or(|oldest| first.is_some_and(|id| oldest.taken_us <= id.seq())));
+        }
+        for before in [0, self.count / 2, self.count, u64::MAX] {
+            let is_behind = |(number, queue): (&usize, &Queue)| {
+                let oldest = self.outbox.oldest_of(self.numbers[number]);
+                queue.conflates || oldest.is_some_and(|oldest| oldest.taken_us < before)
+            };
+            let behind = self.queues.iter().filter(|one| is_behind(*one)).count();
+            assert_eq!(self.outbox.behind(before), behind, "before {before}");
         }
         assert_eq!(self.outbox.len(), self.queues.len());
     }
@@ -124,7 +137,8 @@ impl Bench {
         let id = EventId::new(1, self.count).expect("an id");
         let topic = Topic::new(&format!("topic {topic}")).expect("a topic");
         let event = Arc::new(Event::new(topic, id, EventId::ZERO, None, &"x".repeat(bytes)));
-        self.outbox.push(&event, event.frame().clone());
+        // Each is taken in at the time that its number is.
+        self.outbox.push(&event, event.frame().clone(), self.count);
         if !self.queues.is_empty() {
             self.open.push(event);
         }
@@ -227,7 +241,7 @@ fn a_batch_of_one_is_the_event_itself() {
     let member = outbox.attach(());
     let topic = Topic::new("a").expect("a topic");
     let event = Arc::new(Event::new(topic, EventId::ZERO, EventId::ZERO, None, "data"));
-    outbox.push(&event, event.frame().clone());
+    outbox.push(&event, event.frame().clone(), 0);
     outbox.seal();
     let Next::Frames { bytes, events: 1 } = outbox.next(member) else { panic!("no frame") };
     assert_eq!(bytes.as_ptr(), event.frame().as_ptr());

@@ -40,7 +40,7 @@ impl Audience {
 
     fn publish(&mut self, topic: &str) {
         self.seq += 1;
-        self.rooms.deliver(&event(topic, self.seq));
+        self.rooms.deliver(&event(topic, self.seq), 0);
     }
 
     /// What a member reads: data of events, and of gaps.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use towncrier_core::{
     Rooms,
-    outbox::Next,
-    rooms::{CohortId, CohortKey, MemberId, Policy, Slow},
+    outbox::{Next, Oldest},
+    rooms::{CohortId, CohortKey, Delivered, Fill, MemberId, Policy, Slow},
 };
 use towncrier_wire::{Event, EventId, Heads, Partitions, Selector, Selectors, Topic, limits::PARTITIONS_MAX};
 
@@ -67,7 +67,7 @@ fn the_audience_of_a_topic_counts_members_once_and_nobody_who_is_not_there() {
 fn an_event_that_comes_again_is_delivered_once() {
     let (mut rooms, _, member) = audience(&["a"]);
     for seq in [1, 2, 1, 2] {
-        rooms.deliver(&event("a", seq));
+        rooms.deliver(&event("a", seq), 0);
     }
     assert_eq!(received(&mut rooms, member), 2);
 }
@@ -75,7 +75,7 @@ fn an_event_that_comes_again_is_delivered_once() {
 #[test]
 fn selectors_that_overlap_bring_an_event_once() {
     let (mut rooms, _, member) = audience(&["a/1", "a/*", "**"]);
-    rooms.deliver(&event("a/1", 1));
+    rooms.deliver(&event("a/1", 1), 0);
     assert_eq!(received(&mut rooms, member), 1);
 }
 
@@ -155,10 +155,36 @@ fn a_checkpoint_is_only_for_members_that_have_everything() {
     rooms.advance(&heads(5));
     assert_eq!(rooms.checkpoint(member).map(|cursor| cursor.to_string()), Some(id(5).to_string()));
 
-    rooms.deliver(&event("a", 6));
+    rooms.deliver(&event("a", 6), 0);
     assert!(rooms.checkpoint(member).is_none(), "it is not even readable");
     rooms.seal();
     assert!(rooms.checkpoint(member).is_none());
     received(&mut rooms, member);
     assert_eq!(rooms.checkpoint(member).map(|cursor| cursor.to_string()), Some(id(6).to_string()));
+}
+
+#[test]
+fn what_lies_in_outboxes_and_for_how_long_is_known() {
+    let (mut rooms, cohort, slow) = audience(&["a", "b"]);
+    let (quick, _) = rooms.attach(cohort, ()).expect("ready");
+    assert_eq!(rooms.fill(u64::MAX), Fill::default());
+
+    let delivered = rooms.deliver(&event("a", 1), 100);
+    let frame = event("a", 1).frame().len();
+    assert_eq!(delivered, Delivered { members: 2, bytes: 2 * frame as u64 });
+    assert_eq!(rooms.deliver(&event("c", 2), 150), Delivered::default(), "nobody listens");
+    rooms.seal();
+    rooms.deliver(&event("b", 3), 200);
+    rooms.seal();
+    assert_eq!(rooms.oldest_of(slow), Some(Oldest { taken_us: 100, id: Some(id(1)) }));
+    assert_eq!(received(&mut rooms, quick), 2);
+    assert_eq!(rooms.oldest_of(quick), None);
+    assert_eq!(rooms.fill(100), Fill { bytes: 2 * frame, bytes_max: 2 * frame, behind: 0 });
+    assert_eq!(rooms.fill(101).behind, 1, "it was there before that");
+
+    rooms.next(slow);
+    assert_eq!(rooms.oldest_of(slow), Some(Oldest { taken_us: 200, id: Some(id(3)) }));
+    assert_eq!(rooms.fill(150), Fill { bytes: frame, bytes_max: frame, behind: 0 });
+    rooms.detach(slow);
+    assert_eq!(rooms.fill(u64::MAX), Fill::default());
 }

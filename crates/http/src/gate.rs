@@ -1,5 +1,7 @@
 //! What every request passes, whatever its route: who may ask at all, and what every answer carries.
 
+use std::time::Instant;
+
 use actix_web::{
     Error,
     body::{BoxBody, MessageBody},
@@ -45,13 +47,14 @@ async fn finished(
     next: Next<impl MessageBody + 'static>,
     state: &State,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
+    let began = Instant::now();
     client::note(&request, &state.options.proxies, state.hub().metrics());
     let refused = if state.options.guarded { guard::check(&request, &state.options.origins).err() } else { None };
     let mut answer = match refused {
         Some(problem) => request.error_response(problem).map_into_boxed_body(),
         None => cors::finish(next.call(request).await?),
     };
-    routes::count(&answer);
+    routes::count(&answer, began);
     let headers = answer.headers_mut();
     headers::add(headers);
     if state.secure && !state.options.hsts.is_zero() {

@@ -171,12 +171,22 @@ async fn store(request: &HttpRequest, hub: &Hub, mut events: Vec<NewEvent>) -> V
         events.iter_mut().for_each(|event| event.trace = Some(trace));
     }
     let began = Instant::now();
+    let namespaces = hub.namespaces();
+    let weights: Vec<_> =
+        events.iter().map(|event| (event.data.len() as u64, namespaces.of(event.topic.as_str()))).collect();
     let outcomes = hub.publish(events).await;
     let metrics = hub.metrics();
-    metrics.publish_seconds.observe(began.elapsed().as_secs_f64());
-    for outcome in &outcomes {
+    metrics.publish_seconds.observe_time(began.elapsed());
+    for (outcome, (bytes, namespace)) in outcomes.iter().zip(weights) {
         let result = match outcome {
-            Ok(Published { duplicate: false, .. }) => PublishResult::Stored,
+            Ok(Published { duplicate: false, .. }) => {
+                metrics.published_bytes.inc_by(bytes);
+                if let Some(namespace) = namespace {
+                    namespace.publishes.inc();
+                    namespace.published_bytes.inc_by(bytes);
+                }
+                PublishResult::Stored
+            }
             Ok(Published { duplicate: true, .. }) => PublishResult::Duplicate,
             Err(PublishError::Overloaded) => PublishResult::Refused,
             Err(PublishError::Backplane(_)) => PublishResult::Failed,

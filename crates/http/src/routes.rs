@@ -1,5 +1,7 @@
 //! Which path leads where.
 
+use std::time::Instant;
+
 use actix_web::{
     HttpRequest, HttpResponse, Resource,
     dev::ServiceResponse,
@@ -88,13 +90,19 @@ fn wrong_method(allow: &'static str) -> HttpResponse {
     response
 }
 
-/// Counts a request by the pattern of its route, never by its path, which a client may choose.
-pub(crate) fn count<B>(response: &ServiceResponse<B>) {
+/// Counts a request, and how long it took, by the pattern of its route, never by its path, which a client may choose.
+pub(crate) fn count<B>(response: &ServiceResponse<B>, began: Instant) {
     if let Some(state) = response.request().app_data::<web::Data<State>>() {
-        let route = route(response.request());
-        state.hub().metrics().http_requests(route, response.status().as_u16()).inc();
+        let (metrics, route) = (state.hub().metrics(), route(response.request()));
+        metrics.http_requests(route, response.status().as_u16()).inc();
+        if !WAITING.contains(&route) {
+            metrics.http_request_seconds(route).observe_time(began.elapsed());
+        }
     }
 }
+
+/// Routes whose answers last or wait as their clients like.
+const WAITING: [&str; 3] = ["/events", "/topics/{topic:.*}/events", "/poll"];
 
 /// The pattern of a request's route, or `other`.
 pub(crate) fn route(request: &HttpRequest) -> &'static str {

@@ -2,6 +2,9 @@
 
 mod cli;
 mod config;
+#[cfg(feature = "faults")]
+#[doc(hidden)]
+pub mod faults;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;

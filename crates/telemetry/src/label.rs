@@ -1,4 +1,4 @@
-//! Labels with a closed list of values, and counters that are resolved for each value beforehand.
+//! Labels with a closed list of values, and metrics that are resolved for each value beforehand.
 
 use std::{fmt, marker::PhantomData};
 
@@ -6,6 +6,8 @@ use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, LabelSetEncoder, LabelValueEncoder},
     metrics::{counter::Counter, family::Family},
 };
+
+use crate::{histogram::Histogram, metrics::Gauge};
 
 /// A label whose values are the variants of an enum, so that the number of time series is known at compile time.
 pub trait Label: Copy + fmt::Debug + 'static {
@@ -211,36 +213,82 @@ label! {
     }
 }
 
-/// One counter for each value of a label.
+label! {
+    /// What must go on.
+    Part("part") {
+        /// A thread that holds connections.
+        Worker = "worker",
+        /// The owner of the backplane.
+        Bridge = "bridge",
+        /// The rings of encoded events.
+        History = "history",
+        /// Who is connected to this node.
+        Registry = "registry",
+        /// The other nodes.
+        Cluster = "cluster",
+        /// The thread of signals, and of the connections to Redis.
+        Main = "main",
+    }
+}
+
+label! {
+    /// What is asked of the backplane.
+    Operation("operation") {
+        /// Events to be stored.
+        Publish = "publish",
+        /// History of a topic.
+        Read = "read",
+        /// Selectors to be followed.
+        Join = "join",
+        /// What it holds in all, once a second: also shows that it answers.
+        Probe = "probe",
+    }
+}
+
+/// One metric for each value of a label.
 ///
 /// All of them exist from the start: a scrape shows zeros rather than absent series, and counting takes neither a lock
 /// nor a look-up.
 #[derive(Clone, Debug)]
-pub struct Counters<L> {
-    by_index: Box<[Counter]>,
+pub struct Each<L, M> {
+    by_index: Box<[M]>,
     label: PhantomData<L>,
 }
 
-impl<L: Label> Counters<L> {
-    /// The counter for `value`.
+/// One counter for each value of a label.
+pub type Counters<L> = Each<L, Counter>;
+
+/// One gauge for each value of a label.
+pub type Gauges<L> = Each<L, Gauge>;
+
+/// One distribution for each value of a label.
+pub type Histograms<L> = Each<L, Histogram>;
+
+/// Metrics by a label.
+pub(crate) type LabelFamily<M> = Family<LabelSet, M, fn() -> M>;
+
+impl<L: Label, M: Clone> Each<L, M> {
+    /// The metric for `value`.
     #[must_use]
-    pub fn of(&self, value: L) -> &Counter {
+    pub fn of(&self, value: L) -> &M {
         &self.by_index[value.index()]
     }
 
-    /// The sum over all values of the label.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.by_index.iter().map(Counter::get).sum()
-    }
-
-    pub(crate) fn new() -> (Self, Family<LabelSet, Counter>) {
-        let family = Family::<LabelSet, Counter>::default();
+    pub(crate) fn new(make: fn() -> M) -> (Self, LabelFamily<M>) {
+        let family = LabelFamily::new_with_constructor(make);
         let by_index = L::ALL
             .iter()
             .map(|value| family.get_or_create_owned(&LabelSet { name: L::NAME, value: value.value() }))
             .collect();
         (Self { by_index, label: PhantomData }, family)
+    }
+}
+
+impl<L: Label> Counters<L> {
+    /// The sum over all values of the label.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.by_index.iter().map(Counter::get).sum()
     }
 }
 

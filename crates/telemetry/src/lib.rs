@@ -4,17 +4,21 @@
 //! here and nowhere else. [`logging`] sets up the log, [`spans`] exports traces. A leaf: it knows no other crate of the hub, and the words of its
 //! labels are the vocabulary of `docs/protocol.md`.
 
+mod histogram;
 mod label;
 pub mod logging;
 mod metrics;
+mod namespace;
 mod process;
 pub mod spans;
 
 pub use self::{
+    histogram::{Histogram, Tally},
     label::{
-        Actor, AuthResult, CloseReason, Counters, DropReason, GapReason, Label, Limit, PublishResult, RefusedReason,
-        ReplaySource,
+        Actor, AuthResult, CloseReason, Counters, DropReason, Each, GapReason, Gauges, Histograms, Label, Limit,
+        Operation, Part, PublishResult, RefusedReason, ReplaySource,
     },
-    metrics::{CONTENT_TYPE, Count, Gauge, Histogram, Metrics},
+    metrics::{CONTENT_TYPE, Count, Gauge, Metrics},
+    namespace::{Namespace, Namespaces},
     process::{Usage, usage},
 };

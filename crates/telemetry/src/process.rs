@@ -42,6 +42,9 @@ impl Collector for Process {
         if let Some(fds) = open_fds() {
             write("process_open_fds", "Open file descriptors", &ConstGauge::new(fds))?;
         }
+        if let Some(fds) = rustix::process::getrlimit(rustix::process::Resource::Nofile).current {
+            write("process_max_fds", "Most file descriptors that may be open", &ConstGauge::new(fds))?;
+        }
         if let Some(seconds) = cpu_seconds() {
             write("process_cpu_seconds", "CPU time used, user and system, in seconds", &ConstCounter::new(seconds))?;
         }

@@ -1,8 +1,11 @@
 //! What is asked of the backplane and answered to whoever asked: its order does not matter.
 
+use std::time::Instant;
+
 use actix::{Handler, ResponseFuture};
 use towncrier_backplane::{BackplaneError, Published};
 use towncrier_core::store::{TopicInfo, Totals};
+use towncrier_telemetry::Operation;
 use tracing::Instrument as _;
 
 use super::Bridge;
@@ -12,9 +15,11 @@ impl Handler<Publish> for Bridge {
     type Result = ResponseFuture<Vec<Result<Published, BackplaneError>>>;
 
     fn handle(&mut self, Publish { events, waiting, span }: Publish, _: &mut Self::Context) -> Self::Result {
-        let backplane = self.backplane.clone();
+        let (backplane, metrics) = (self.backplane.clone(), self.metrics.clone());
         let publish = async move {
+            let began = Instant::now();
             let answers = backplane.publish(events).await;
+            metrics.backplane_seconds.of(Operation::Publish).observe_time(began.elapsed());
             drop(waiting);
             answers
         };

@@ -13,18 +13,18 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context as TaskContext, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, StreamHandler, WrapFuture};
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, StreamHandler, WrapFuture};
 use futures_util::Stream;
 use towncrier_backplane::{Answer, Backplane, Signal, Signals};
 use towncrier_core::SelectorIndex;
-use towncrier_telemetry::{DropReason, Metrics};
+use towncrier_telemetry::{DropReason, Metrics, Operation as Asked};
 use towncrier_wire::{CloseReason, Event, Heads, Selector, limits::WORKERS_MAX};
 
 use crate::{
-    History, Options, Rooms,
+    History, Options, Post, Rooms,
     fatal::Vital,
     messages::{Deliver, Delivery, EndAll, Feed, Follow, Join, Leave, Reset, Unfollow, WorkerUp},
 };
@@ -45,7 +45,7 @@ const RETRY_MOST: Duration = Duration::from_secs(5);
 /// A worker thread of this node.
 #[derive(Debug)]
 struct Worker {
-    rooms: Addr<Rooms>,
+    rooms: Post<Rooms>,
     /// Bytes of events that it was sent and has not taken up.
     queued: Arc<AtomicUsize>,
     /// Set while it gets no events, because it did not keep up: joins that it must be answered then.
@@ -74,7 +74,7 @@ enum Operation {
 pub struct Bridge {
     backplane: Arc<dyn Backplane>,
     signals: Option<Signals>,
-    history: Addr<History>,
+    history: Post<History>,
     workers: Vec<Worker>,
     wanted: HashMap<Selector, Wanted>,
     index: SelectorIndex<usize>,
@@ -88,7 +88,7 @@ pub struct Bridge {
     ending: Option<CloseReason>,
     options: Arc<Options>,
     metrics: Arc<Metrics>,
-    _vital: Vital,
+    vital: Vital,
 }
 
 /// The backplane's signals, as many at a time as there are.
@@ -106,7 +106,7 @@ impl Bridge {
     pub(crate) fn new(
         backplane: Arc<dyn Backplane>,
         signals: Signals,
-        history: Addr<History>,
+        history: Post<History>,
         options: Arc<Options>,
         metrics: Arc<Metrics>,
         vital: Vital,
@@ -125,7 +125,7 @@ impl Bridge {
             ending: None,
             options,
             metrics,
-            _vital: vital,
+            vital,
         }
     }
 
@@ -145,8 +145,13 @@ impl Bridge {
             Some(Operation::Join(selectors)) => {
                 // What was left again while the backplane was away needs no answer.
                 selectors.retain(|selector| self.wanted.contains_key(selector));
-                let selectors = selectors.clone();
-                Box::pin(async move { backplane.join(selectors).await })
+                let (selectors, metrics) = (selectors.clone(), self.metrics.clone());
+                Box::pin(async move {
+                    let began = Instant::now();
+                    let joined = backplane.join(selectors).await;
+                    metrics.backplane_seconds.of(Asked::Join).observe_time(began.elapsed());
+                    joined
+                })
             }
             Some(Operation::Leave(selectors)) => {
                 let selectors = selectors.clone();
@@ -189,7 +194,7 @@ impl Bridge {
         }
     }
 
-    fn events(&mut self, events: Vec<Arc<Event>>, out: &mut [Vec<Delivery>]) {
+    fn events(&mut self, events: Vec<Arc<Event>>, taken: Instant, out: &mut [Vec<Delivery>]) {
         let mut batches: Vec<(Vec<Arc<Event>>, usize)> = vec![(Vec::new(), 0); self.workers.len()];
         let partitions = self.backplane.partitions();
         for event in &events {
@@ -226,7 +231,7 @@ impl Bridge {
             }
             worker.queued.fetch_add(bytes, Ordering::Relaxed);
             self.metrics.dispatches.inc_by(events.len() as u64);
-            out[index].push(Delivery::Events(events));
+            out[index].push(Delivery::Events(events, taken));
         }
     }
 
@@ -281,6 +286,7 @@ impl Bridge {
     }
 
     fn every_second(&mut self, ctx: &mut Context<Self>) {
+        self.vital.beat();
         self.resync();
         self.count();
         // One at a time: a backplane that does not answer is not asked again and again.
@@ -292,7 +298,10 @@ impl Bridge {
         let work = async move {
             // A backplane that is away says so to whoever needs it; quiet sessions just keep the cursor that they have.
             let _ = backplane.announce().await;
-            if let Ok(totals) = backplane.totals().await {
+            let began = Instant::now();
+            let totals = backplane.totals().await;
+            metrics.backplane_seconds.of(Asked::Probe).observe_time(began.elapsed());
+            if let Ok(totals) = totals {
                 let gauge = |value| i64::try_from(value).unwrap_or(i64::MAX);
                 metrics.history_events.set(gauge(totals.events));
                 metrics.history_bytes.set(gauge(totals.bytes));
@@ -305,6 +314,7 @@ impl Bridge {
     /// Brings the counters up to what the backplane has counted.
     fn count(&self) {
         let (counts, metrics) = (self.backplane.counts(), &self.metrics);
+        metrics.backplane_selectors.set(i64::try_from(self.wanted.len()).unwrap_or(i64::MAX));
         for (counter, counted) in [
             (&metrics.backplane_reconnects, counts.reconnects),
             (&metrics.backplane_relinks, counts.relinks),
@@ -344,7 +354,7 @@ impl StreamHandler<Vec<Signal>> for Bridge {
         let mut out: Vec<Vec<Delivery>> = self.workers.iter().map(|_| Vec::new()).collect();
         for signal in signals {
             match signal {
-                Signal::Events(events) => self.events(events, &mut out),
+                Signal::Events(events, taken) => self.events(events, taken, &mut out),
                 Signal::Joined { selectors, heads } => self.joined(selectors, &heads, &mut out),
                 Signal::Heads(heads) => self.heads(heads, &mut out),
                 Signal::Lost(heads) => self.lost(heads, &mut out),

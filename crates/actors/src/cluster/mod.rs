@@ -21,8 +21,7 @@ use std::{
 };
 
 use actix::{
-    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, ResponseActFuture, ResponseFuture, StreamHandler,
-    WrapFuture,
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, ResponseActFuture, ResponseFuture, StreamHandler, WrapFuture,
 };
 use futures_util::{
     Stream,
@@ -40,7 +39,7 @@ pub use self::{
 };
 use self::{card::Cards, deeds::Deeds, gather::Exchange, question::Question, question::Reply, said::Said};
 use crate::{
-    History, Registry,
+    History, Post, Registry,
     fatal::Vital,
     messages::{Appear, Disappear, Forget, Gather, ListNodes},
 };
@@ -58,8 +57,8 @@ const ANSWERING_MAX: usize = 1024;
 pub struct Cluster {
     peers: Arc<dyn Peers>,
     messages: Option<Receiver<ControlMessage>>,
-    registry: Addr<Registry>,
-    history: Addr<History>,
+    registry: Post<Registry>,
+    history: Post<History>,
     cards: Cards,
     others: BTreeMap<NodeId, NodeInfo>,
     /// Whether the others have been told that this node has begun.
@@ -70,7 +69,7 @@ pub struct Cluster {
     answering: usize,
     deeds: Deeds,
     metrics: Arc<Metrics>,
-    _vital: Vital,
+    vital: Vital,
 }
 
 struct Messages(Receiver<ControlMessage>);
@@ -94,7 +93,7 @@ impl Cluster {
     pub(crate) fn new(
         peers: Arc<dyn Peers>,
         messages: Receiver<ControlMessage>,
-        (registry, history): (Addr<Registry>, Addr<History>),
+        (registry, history): (Post<Registry>, Post<History>),
         (name, version): (String, String),
         metrics: Arc<Metrics>,
         vital: Vital,
@@ -112,7 +111,7 @@ impl Cluster {
             answering: 0,
             deeds: Deeds::default(),
             metrics,
-            _vital: vital,
+            vital,
         }
     }
 
@@ -214,6 +213,7 @@ impl Actor for Cluster {
         self.cards.measure(&self.metrics);
         ctx.notify(Appear);
         ctx.run_interval(BEAT, |cluster, ctx| {
+            cluster.vital.beat();
             cluster.cards.measure(&cluster.metrics);
             cluster.asking.retain(|_, answers| !answers.is_closed());
             ctx.notify(Appear);

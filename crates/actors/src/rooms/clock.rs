@@ -1,6 +1,9 @@
 //! What is due on a worker: one wheel for all its sessions.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use towncrier_telemetry::{DropReason, GapReason};
 use towncrier_wire::CloseReason;
@@ -9,12 +12,20 @@ use super::{Rooms, tell};
 use crate::{
     local::{Local, Shared},
     messages::{End, Leave},
+    options::TICK,
 };
+
+/// A session lags that has left something unread for so long, in µs.
+const LAGGING_US: u64 = 1_000_000;
 
 impl Rooms {
     pub(super) fn tick(&mut self) {
+        self.vital.beat();
+        let at = Instant::now();
+        self.local.timing.ticked(at.duration_since(self.ticked).saturating_sub(TICK));
+        self.ticked = at;
         let before = self.local.tick.get();
-        let now = Self::ticks(self.began.elapsed());
+        let now = self.local.timing.us(at) / TICK.as_micros() as u64;
         self.local.tick.set(now);
         let mut due = Vec::new();
         self.wheel.advance(now, &mut due);
@@ -34,7 +45,7 @@ impl Rooms {
                 self.bridge.do_send(Leave { worker, selectors: idle });
             }
         }
-        self.report();
+        self.report(at);
     }
 
     /// Wakes members that a rate has kept from something, which they may have now.
@@ -89,15 +100,18 @@ impl Rooms {
         self.wheel.insert(self.beat_after(sent_at).max(now + 1).min(shared.ends_at.get()), shared.key);
     }
 
-    fn report(&self) {
-        let Local { metrics, sent, rooms, .. } = &*self.local;
+    fn report(&self, now: Instant) {
+        let Local { metrics, sent, rooms, timing, reported, .. } = &*self.local;
+        timing.report();
         metrics.deliveries.inc_by(sent.events.take());
         metrics.delivered_bytes.inc_by(sent.bytes.take());
-        if let Some(worker) = self.number {
-            let queued = self.queued.load(Ordering::Relaxed);
-            metrics.worker_queue_bytes(worker).set(i64::try_from(queued).unwrap_or(i64::MAX));
+        let mut rooms = rooms.borrow_mut();
+        let fill = rooms.fill(timing.us(now).saturating_sub(LAGGING_US));
+        reported.report(metrics, rooms.totals(), fill);
+        if let Some([queue_bytes, outbox_bytes_max]) = &self.gauges {
+            let gauge = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
+            queue_bytes.set(gauge(self.queued.load(Ordering::Relaxed)));
+            outbox_bytes_max.set(gauge(fill.bytes_max));
         }
-        let (topics, cohorts) = rooms.borrow().totals();
-        self.local.reported.report(metrics, topics, cohorts);
     }
 }

@@ -16,17 +16,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use towncrier_core::{
     Wheel,
     rooms::{Again, CohortId, CohortKey},
 };
-use towncrier_telemetry::{DropReason, GapReason};
+use towncrier_telemetry::{Actor as ActorLabel, DropReason, GapReason, Gauge};
 use towncrier_wire::Selector;
 
 use self::pump::{Pump, Waking};
 use crate::{
-    Bridge,
+    Bridge, Post, Posted,
     fatal::Vital,
     local::{DirectBound, Local, Shared},
     messages::{
@@ -42,7 +42,7 @@ const WHEEL_SLOTS: usize = 512;
 /// See the module.
 pub struct Rooms {
     local: Rc<Local>,
-    bridge: Addr<Bridge>,
+    bridge: Post<Bridge>,
     number: Option<usize>,
     /// Selectors to join as soon as the bridge has given this worker a number.
     early: Vec<Selector>,
@@ -58,12 +58,17 @@ pub struct Rooms {
     /// Cohorts whose members have had a turn to read since they were woken.
     check: Vec<CohortId>,
     wheel: Wheel<SessionKey>,
-    began: Instant,
-    _vital: Vital,
+    /// When the last tick came.
+    ticked: Instant,
+    /// Bytes that wait for this worker, and those in its fullest outbox.
+    gauges: Option<[Gauge; 2]>,
+    /// When a slice that is a sample was begun, and how many events it has, until all its members have had a turn.
+    fanout: Option<(Instant, usize)>,
+    vital: Vital,
 }
 
 impl Rooms {
-    pub(crate) fn new(local: Rc<Local>, bridge: Addr<Bridge>, vital: Vital) -> Self {
+    pub(crate) fn new(local: Rc<Local>, bridge: Post<Bridge>, vital: Vital) -> Self {
         Self {
             local,
             bridge,
@@ -78,8 +83,10 @@ impl Rooms {
             waking: Waking::default(),
             check: Vec::new(),
             wheel: Wheel::new(WHEEL_SLOTS, 0),
-            began: Instant::now(),
-            _vital: vital,
+            ticked: Instant::now(),
+            gauges: None,
+            fanout: None,
+            vital,
         }
     }
 
@@ -103,7 +110,7 @@ impl Rooms {
 /// Sends a session a message, if it still runs.
 fn tell<M>(shared: &Shared, message: M)
 where
-    crate::Session: Handler<M>,
+    crate::Session: Handler<Posted<M>>,
     M: actix::Message<Result = ()> + Send + 'static,
 {
     if let Some(address) = &*shared.address.borrow() {
@@ -115,8 +122,8 @@ impl Actor for Rooms {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let up = WorkerUp { rooms: ctx.address(), queued: self.queued.clone() };
-        let own = ctx.address();
+        let own = Post::new(ctx.address(), self.local.metrics.mailbox_messages.of(ActorLabel::Rooms));
+        let up = WorkerUp { rooms: own.clone(), queued: self.queued.clone() };
         let bridge = self.bridge.clone();
         ctx.spawn(async move { bridge.send(up).await.ok().flatten() }.into_actor(self).map(move |number, _, _| {
             match number {
@@ -134,6 +141,9 @@ impl Handler<Numbered> for Rooms {
 
     fn handle(&mut self, Numbered(number): Numbered, _: &mut Self::Context) {
         self.number = Some(number);
+        self.vital.number(number);
+        let metrics = &self.local.metrics;
+        self.gauges = Some([metrics.worker_queue_bytes(number), metrics.worker_outbox_bytes_max(number)]);
         let early = std::mem::take(&mut self.early);
         self.join(early);
     }

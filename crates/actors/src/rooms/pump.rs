@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::atomic::Ordering,
     task::{Context as TaskContext, Poll},
+    time::Instant,
 };
 
 use actix::{ActorFuture, Context};
@@ -49,6 +50,12 @@ impl ActorFuture<Rooms> for Pump {
 
 impl Rooms {
     fn pump(&mut self, task: &TaskContext<'_>) {
+        if self.waking.cohorts.is_empty()
+            && let Some((began, events)) = self.fanout.take()
+        {
+            // Those that were woken last have had their turn before this one.
+            self.local.timing.fanned_out(began.elapsed(), events);
+        }
         if !self.waking.cohorts.is_empty() {
             self.wake_some();
             task.waker().wake_by_ref();
@@ -60,25 +67,36 @@ impl Rooms {
         if self.inbox.is_empty() {
             return;
         }
-        let delivering = self.apply_slice();
+        let began = self.local.timing.fanouts.is_due().then(Instant::now);
+        let (events, delivering) = self.apply_slice();
         self.waking.cohorts = self.local.rooms.borrow_mut().seal().into();
         self.wake_some();
         drop(delivering);
-        let unfinished = !self.waking.cohorts.is_empty() || !self.check.is_empty() || !self.inbox.is_empty();
+        let sampler = &self.local.timing.fanouts;
+        if let Some(began) = began.filter(|_| events > 0) {
+            sampler.took();
+            self.fanout = Some((began, events));
+        }
+        sampler.passed();
+        let unfinished = !self.waking.cohorts.is_empty()
+            || !self.check.is_empty()
+            || !self.inbox.is_empty()
+            || self.fanout.is_some();
         if unfinished {
             task.waker().wake_by_ref();
         }
     }
 
-    /// Applies deliveries up to a slice's worth. Gives the spans of those that are traced, which end when their members have
-    /// been woken.
-    fn apply_slice(&mut self) -> Vec<Span> {
+    /// Applies deliveries up to a slice's worth. Gives how many events they had, and the spans of those that are traced, which
+    /// end when their members have been woken.
+    fn apply_slice(&mut self) -> (usize, Vec<Span>) {
         let mut delivering = Vec::new();
         let (mut bytes, mut events) = (0, 0);
         while bytes < SLICE_BYTES && events < SLICE_EVENTS {
             let Some(delivery) = self.inbox.pop_front() else { break };
             match delivery {
-                Delivery::Events(batch) => {
+                Delivery::Events(batch, taken_at) => {
+                    let taken_us = self.local.timing.us(taken_at);
                     let mut rooms = self.local.rooms.borrow_mut();
                     let mut taken = 0;
                     for event in &batch[self.applied..] {
@@ -87,7 +105,8 @@ impl Rooms {
                             let tracer = &self.local.options.tracer;
                             delivering.push(trace::deliver(tracer, event, trace, self.number, audience));
                         }
-                        rooms.deliver(event);
+                        let delivered = rooms.deliver(event, taken_us);
+                        self.local.timing.delivered(event.topic().as_str(), delivered);
                         taken += event.cost();
                         events += 1;
                         self.applied += 1;
@@ -98,7 +117,7 @@ impl Rooms {
                     bytes += taken;
                     self.queued.fetch_sub(taken, Ordering::Relaxed);
                     if self.applied < batch.len() {
-                        self.inbox.push_front(Delivery::Events(batch));
+                        self.inbox.push_front(Delivery::Events(batch, taken_at));
                     } else {
                         self.applied = 0;
                     }
@@ -118,7 +137,7 @@ impl Rooms {
                 }
             }
         }
-        delivering
+        (events, delivering)
     }
 
     pub(super) fn wake_some(&mut self) {

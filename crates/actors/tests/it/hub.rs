@@ -63,6 +63,7 @@ pub(crate) fn options() -> Options {
         end_window: Duration::from_secs(5),
         direct_events_max: 4,
         policies: Policies { fallback, namespaces: Vec::new() },
+        counted_namespaces: Vec::new(),
         worker_bytes_max: 64 << 20,
         cache_bytes_max: 64 << 20,
         cache_topic_events_max: 100_000,

@@ -3,6 +3,7 @@
 mod behind;
 mod cluster;
 mod hub;
+mod measures;
 mod panics;
 mod replay;
 mod streams;

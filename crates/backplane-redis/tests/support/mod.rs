@@ -251,7 +251,7 @@ impl Node {
                 let mut heard = heard.lock().expect("a lock");
                 for signal in signals {
                     match signal {
-                        Signal::Events(events) => heard.events.extend(events),
+                        Signal::Events(events, _) => heard.events.extend(events),
                         Signal::Joined { selectors, heads } => heard.joined.push((selectors, heads)),
                         Signal::Heads(heads) => heard.heads.push(heads),
                         Signal::Lost(heads) => heard.lost.push(heads),

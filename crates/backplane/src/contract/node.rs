@@ -319,7 +319,7 @@ pub(super) async fn at_once<T: Send + 'static>(
 
 fn flatten(signal: Signal) -> Vec<Heard> {
     match signal {
-        Signal::Events(events) => events.into_iter().map(Heard::Event).collect(),
+        Signal::Events(events, _) => events.into_iter().map(Heard::Event).collect(),
         Signal::Joined { selectors, heads } => vec![Heard::Joined(selectors.into_iter().collect(), heads)],
         Signal::Heads(heads) => vec![Heard::Heads(heads)],
         Signal::Lost(heads) => panic!("lost what came after {heads:?}"),

@@ -6,6 +6,7 @@
 //! what lies before is history.
 
 mod cursors;
+mod fill;
 mod rate;
 
 use std::{
@@ -18,6 +19,7 @@ use towncrier_wire::{Cursor, Event, EventId, Heads, Partitions, Selector, Select
 
 pub use self::{
     cursors::frames,
+    fill::{Delivered, Fill},
     rate::{Over, Rate, Withheld},
 };
 use self::{
@@ -26,7 +28,7 @@ use self::{
 };
 use crate::{
     SelectorIndex,
-    outbox::{LagBound, Next, Outbox},
+    outbox::{LagBound, Next, Oldest, Outbox},
 };
 
 /// What is done with a member that falls too far behind.
@@ -92,6 +94,8 @@ struct Cohort<T> {
     /// The last delivery that reached it, so that two of its selectors do not bring an event twice.
     stamp: u64,
     dirty: bool,
+    /// Whether it is among those that may hold bytes.
+    filled: bool,
 }
 
 /// A selector that is joined at the bridge once more, and which of the answers is the one to that.
@@ -130,6 +134,8 @@ pub struct Rooms<T> {
     index: SelectorIndex<CohortId>,
     wanted: HashMap<Selector, Wanted>,
     dirty: Vec<CohortId>,
+    /// Cohorts that may hold bytes that some member has yet to take.
+    filled: Vec<CohortId>,
     /// Cohorts that hold events back.
     held: Vec<CohortId>,
     withheld: Withheld,
@@ -149,6 +155,7 @@ impl<T> Rooms<T> {
             index: SelectorIndex::default(),
             wanted: HashMap::new(),
             dirty: Vec::new(),
+            filled: Vec::new(),
             held: Vec::new(),
             withheld: Withheld::default(),
             now_us: 0,
@@ -186,6 +193,7 @@ impl<T> Rooms<T> {
             throttle,
             stamp: 0,
             dirty: false,
+            filled: false,
         };
         let id = CohortId(self.cohorts.insert(cohort));
         let mut to_join = Vec::new();
@@ -217,6 +225,9 @@ impl<T> Rooms<T> {
         let cohort = self.cohorts.remove(id.0);
         self.by_key.remove(&cohort.key);
         self.dirty.retain(|other| *other != id);
+        if cohort.filled {
+            self.filled.retain(|other| *other != id);
+        }
         self.held.retain(|other| *other != id);
         for selector in &cohort.key.selectors {
             self.index.remove(selector, id);
@@ -289,12 +300,14 @@ impl<T> Rooms<T> {
         }
     }
 
-    /// Appends an event to the outbox of each cohort that wants it.
-    pub fn deliver(&mut self, event: &Arc<Event>) {
+    /// Appends an event, which was taken in at `taken_us` by the clock of [`Rooms::tick`], to the outbox of each cohort that
+    /// wants it.
+    pub fn deliver(&mut self, event: &Arc<Event>, taken_us: u64) -> Delivered {
         let partition = self.partitions.of(event.topic());
         let head = &mut self.heads[partition.index()];
+        let mut delivered = Delivered::default();
         if event.id() <= *head {
-            return;
+            return delivered;
         }
         *head = event.id();
         self.stamp += 1;
@@ -323,11 +336,13 @@ impl<T> Rooms<T> {
             } else {
                 event.frame_with(&cursor_at(heads, &cohort.touched, *partitions))
             };
-            cohort.outbox.push(event, frame);
+            delivered.add(cohort.outbox.len(), frame.len());
+            cohort.outbox.push(event, frame, taken_us);
             if !std::mem::replace(&mut cohort.dirty, true) {
                 dirty.push(id);
             }
         });
+        delivered
     }
 
     /// How many cohorts, and members of them, get what is published to a topic now.
@@ -346,6 +361,9 @@ impl<T> Rooms<T> {
             let cohort = &mut self.cohorts[id.0];
             cohort.dirty = false;
             cohort.outbox.seal();
+            if !std::mem::replace(&mut cohort.filled, true) {
+                self.filled.push(*id);
+            }
         }
         dirty
     }
@@ -422,6 +440,12 @@ impl<T> Rooms<T> {
         self.cohorts.get_mut(member.cohort.0).map_or(Next::Nothing, |cohort| cohort.outbox.next(member.key))
     }
 
+    /// How old what a member gets next is; `None` if it has taken everything.
+    #[must_use]
+    pub fn oldest_of(&self, member: MemberId) -> Option<Oldest> {
+        self.cohorts.get(member.cohort.0)?.outbox.oldest_of(member.key)
+    }
+
     /// The cursor of a member that has taken everything; `None` if it has not.
     #[must_use]
     pub fn checkpoint(&self, member: MemberId) -> Option<Cursor> {
@@ -429,11 +453,5 @@ impl<T> Rooms<T> {
         let holds = cohort.throttle.as_ref().is_some_and(Throttle::holds);
         let open = holds || cohort.dirty || !cohort.outbox.has_caught_up(member.key);
         (!open).then(|| cursor_at(&self.heads, &cohort.touched, self.partitions))
-    }
-
-    /// Bytes that members of all cohorts have yet to take.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.cohorts.iter().map(|(_, cohort)| cohort.outbox.bytes()).sum()
     }
 }

@@ -177,13 +177,13 @@ impl<T> Rooms<T> {
         }
         if missing > 0 {
             let topics = if more_dropped { Vec::new() } else { dropped };
-            cohort.outbox.push_gap(cursor, Gap::new(GapReason::Dropped, topics).frame(&cursor));
+            cohort.outbox.push_gap(cursor, Gap::new(GapReason::Dropped, topics).frame(&cursor), self.now_us);
             self.withheld.events += missing * members;
             self.withheld.gaps += members;
         }
         let mut encoded = Vec::with_capacity(events.len());
         frames(&mut cursor, &events, &mut encoded);
-        events.iter().zip(encoded).for_each(|(event, frame)| cohort.outbox.push(event, frame));
+        events.iter().zip(encoded).for_each(|(event, frame)| cohort.outbox.push(event, frame, self.now_us));
         if !std::mem::replace(&mut cohort.dirty, true) {
             self.dirty.push(id);
         }

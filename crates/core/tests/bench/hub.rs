@@ -73,7 +73,7 @@ impl Worker {
     pub(crate) fn deliver(&mut self) -> Option<Taken> {
         let mut taken = Taken::default();
         match self.deliveries.pop_front()? {
-            Delivery::Event(event) => self.rooms.deliver(&event),
+            Delivery::Event(event) => _ = self.rooms.deliver(&event, self.clock_ms * 1000),
             Delivery::Heads(heads) => self.rooms.advance(&heads),
             Delivery::Resync(heads) => taken = Taken { resync: true, heads, ..taken },
             Delivery::Joined(selectors, heads) => {

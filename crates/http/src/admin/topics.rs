@@ -110,7 +110,7 @@ async fn read(state: &State, topic: &Topic, after: Option<EventId>) -> Result<Pa
     let partitions = state.hub().partitions();
     let from = after.map_or(From::Earliest, |after| From::After(Cursor::everywhere(partitions, after)));
     let request = Request { selectors, from, upto: [EventId::MAX; PARTITIONS_MAX] };
-    Ok(state.hub().history().send(Read(request)).await.map_err(stopping)??)
+    Ok(state.hub().history().send(Read(request)).await.map_err(stopping)??.page)
 }
 
 fn gap_of(page: &Page, topic: &Topic) -> Option<Gap> {

@@ -14,10 +14,11 @@ const HEAD: &str = "\
 
 const NAMESPACES: &str = r#"
 # Topics that begin with `prefix` may differ in history.events, history.age, session.slow, session.outbox_bytes, who may
-# subscribe, encryption, and the rates of publishes and of events. In files only; a later file's namespaces replace those of an earlier one.
+# subscribe, encryption, and the rates of publishes and of events; with `metrics` their events are counted by themselves. In files only; a later file's namespaces replace those of an earlier one.
 #
 # [[namespaces]]
 # prefix = "orders/"
+# metrics = true
 # history.events = 1000
 # history.age = "1d"
 # session.slow = "conflate"

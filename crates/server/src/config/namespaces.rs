@@ -9,13 +9,14 @@ use super::{
     problem::{Problem, unknown},
     settings::{self, FromSetting, Over, Slow, Subscribing, keys},
     source::flatten,
-    value::{Setting, describe},
+    value::{Kind, Setting, describe},
 };
 
 /// The key of the list.
 pub(crate) const KEY: &str = "namespaces";
 
 const PREFIX: &str = "prefix";
+const METRICS: &str = "metrics";
 const EVENTS: &str = "history.events";
 const AGE: &str = "history.age";
 const SLOW: &str = "session.slow";
@@ -30,8 +31,8 @@ const PUBLISHES: &str = "limits.publishes_per_second_per_client";
 const PUBLISHES_BURST: &str = "limits.publishes_burst_per_client";
 
 /// What a namespace may say.
-const KEYS: [&str; 11] =
-    [PREFIX, EVENTS, AGE, SLOW, RATE, OVER, OUTBOX_BYTES, SUBSCRIBE, ENCRYPTION, PUBLISHES, PUBLISHES_BURST];
+const KEYS: [&str; 12] =
+    [PREFIX, METRICS, EVENTS, AGE, SLOW, RATE, OVER, OUTBOX_BYTES, SUBSCRIBE, ENCRYPTION, PUBLISHES, PUBLISHES_BURST];
 
 /// Most namespaces of one hub: each event is compared with them.
 const NAMESPACES_MAX: usize = 1000;
@@ -41,6 +42,8 @@ const NAMESPACES_MAX: usize = 1000;
 pub(crate) struct Namespace {
     /// What its topics begin with: `orders/`. No two namespaces have the same.
     pub(crate) prefix: String,
+    /// Whether its events are counted by themselves.
+    pub(crate) metrics: Option<bool>,
     /// In place of `history.events`.
     pub(crate) history_events: Option<usize>,
     /// In place of `history.age`.
@@ -80,6 +83,7 @@ impl Namespace {
         };
         let options = [
             (PREFIX, Some(Setting::Text(self.prefix.clone()))),
+            (METRICS, self.metrics.map(Setting::Flag)),
             (EVENTS, self.history_events.map(|events| Setting::Count(events as u64))),
             (AGE, self.history_age.map(Setting::Time)),
             (SLOW, self.slow.map(|policy| Setting::Text(slow(policy).into()))),
@@ -138,6 +142,9 @@ fn read_one(item: &Value, path: &str, origin: &str, problems: &mut Vec<Problem>)
     for (name, value) in found {
         let result = if name == PREFIX {
             read_prefix(&value).map(|prefix| namespace.prefix = prefix)
+        } else if name == METRICS {
+            // No key of the hub: what all topics have in common is counted anyway.
+            Kind::Flag.read(&value).map(|setting| namespace.metrics = bool::from_setting(&setting))
         } else {
             let key = settings::key(&name).expect("a namespace's options are keys of the hub");
             key.kind.read(&value).map(|setting| set(&mut namespace, &name, &setting))

@@ -33,6 +33,21 @@ pub(super) fn check(merged: &Merged, problems: &mut Vec<Problem>) {
     check_needs(merged, problems);
     check_keys(merged, problems);
     check_collector(merged, problems);
+    check_watchdog(merged, problems);
+}
+
+/// A process that ended before it was said to be unwell would never be said to be.
+fn check_watchdog(merged: &Merged, problems: &mut Vec<Problem>) {
+    let (Some((Setting::Time(exit), origin)), Some((Setting::Time(stalled), stalled_origin))) =
+        (merged.good("watchdog.exit"), merged.good("watchdog.stalled"))
+    else {
+        return;
+    };
+    if !exit.is_zero() && exit <= stalled {
+        let (exit, stalled) = (Setting::Time(exit), Setting::Time(stalled));
+        let text = format!("must be longer than watchdog.stalled ({stalled}, {stalled_origin}), not {exit}");
+        problems.push(Problem::new("watchdog.exit", origin, text));
+    }
 }
 
 fn check_at_least(relation: &AtLeast, merged: &Merged, problems: &mut Vec<Problem>) {

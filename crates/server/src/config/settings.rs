@@ -359,6 +359,13 @@ settings! {
         /// Most spans that wait for the collector; more are dropped, and counted.
         "queue" queue: usize = "4096", Kind::Count(1, 1_000_000);
     }
+    /// Who looks whether the hub's threads and actors go on.
+    "watchdog" watchdog: Watchdog {
+        /// After so long without a sign of life of a thread or an actor that all need, /health and /ready answer 503.
+        "stalled" stalled: Duration = "5s", Kind::Time(s(2), s(10 * MINUTE));
+        /// After so long the process ends with the exit code 70, so that it is started again; 0s is never. Longer than stalled.
+        "exit" exit: Option<Duration> = "30s", Kind::TimeOrNone(s(3), s(HOUR));
+    }
     /// Stopping.
     "shutdown" shutdown: Shutdown {
         /// How long the hub goes on as before after SIGTERM or SIGINT, but says that it is not ready: what balancers take to notice.

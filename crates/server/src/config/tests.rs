@@ -44,7 +44,7 @@ fn the_file_in_the_repository_is_the_defaults() {
     let example: String = example.lines().map(|line| format!("{}\n", line.trim_start_matches("# "))).collect();
     let loaded = of_texts(&[&format!("[[namespaces]]{example}")], &[]).expect("the example is good");
     assert_eq!(loaded.config.namespaces.len(), 1);
-    assert_eq!(loaded.changed.len(), 8);
+    assert_eq!(loaded.changed.len(), 9);
 }
 
 #[test]
@@ -111,6 +111,35 @@ fn what_is_wrong_with_a_list_is_told() {
         let env = if env[0].1.is_empty() { &[] } else { &env[..] };
         check(&toml, env, &[&format!("cors.origins: {expect}")]);
     }
+}
+
+#[test]
+fn the_watchdog_tells_before_it_ends_the_process() {
+    check(
+        "watchdog = { stalled = \"10s\", exit = \"10s\" }",
+        &[],
+        &["watchdog.exit: must be longer than watchdog.stalled (\"10s\", a.toml), not \"10s\" (a.toml)"],
+    );
+    check(
+        "watchdog.stalled = \"45s\"",
+        &[],
+        &["watchdog.exit: must be longer than watchdog.stalled (\"45s\", a.toml), not \"30s\" (built-in default)"],
+    );
+    check(
+        "watchdog = { stalled = \"45s\", exit = \"0s\" }",
+        &[],
+        &["watchdog.stalled = \"45s\"", "watchdog.exit = \"0s\""],
+    );
+    check("watchdog.stalled = \"1s\"", &[], &["watchdog.stalled: must be a time from 2s to 10m, not \"1s\" (a.toml)"]);
+    let config = of_texts(&["watchdog.exit = \"0s\""], &[]).expect("good").config;
+    assert_eq!(config.watchdog.exit, None);
+}
+
+#[test]
+fn a_namespace_may_be_counted_by_itself() {
+    let one = |value: &str| format!("[[namespaces]]\nprefix = \"orders/\"\nmetrics = {value}");
+    check(&one("true"), &[], &["namespaces[0].prefix = \"orders/\"", "namespaces[0].metrics = true"]);
+    check(&one("1"), &[], &["namespaces[0].metrics: must be true or false, not 1 (a.toml)"]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 pub(crate) mod auth;
 mod options;
 mod surroundings;
+mod watchdog;
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -20,6 +21,7 @@ use towncrier_telemetry::{
     spans::Tracer,
 };
 
+use self::watchdog::Watchdog;
 use crate::config::{BackplaneKind, Config};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -41,18 +43,26 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// # Errors
 /// If it cannot start, or an actor that it needs ended.
 pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
+    run_with(config, |_| ())
+}
+
+/// The same, and hands the hub over once it listens.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn run_with(config: &Config, started: impl FnOnce(&Hub)) -> Result<(), Box<dyn Error>> {
     let repeats = Repeats { lines: config.log.repeats, period: config.log.repeats_period };
     let log = logging::init(config.log.format, &config.log.level, repeats)?;
     surroundings::raise_descriptor_limit();
     // TLS of clients and of Redis use the same, whatever else is linked.
     let installed = rustls::crypto::ring::default_provider().install_default();
     installed.map_err(|_| "another provider of cryptography is installed")?;
-    let served = actix_rt::System::new().block_on(serve(config, &log));
+    let served = actix_rt::System::new().block_on(serve(config, &log, started));
     log.finish();
     served
 }
 
-async fn serve(config: &Config, log: &Log) -> Result<(), Box<dyn Error>> {
+async fn serve(config: &Config, log: &Log, started: impl FnOnce(&Hub)) -> Result<(), Box<dyn Error>> {
     // Before anything listens, so that a signal can never kill a hub that has clients.
     let mut signals = Signals::new()?;
     let metrics = Arc::new(Metrics::new(VERSION));
@@ -76,6 +86,8 @@ async fn serve(config: &Config, log: &Log) -> Result<(), Box<dyn Error>> {
 
     let handle = server.handle();
     let mut running = actix_rt::spawn(server.run());
+    let watchdog = Watchdog::start(&hub, config.watchdog.stalled, config.watchdog.exit)?;
+    started(&hub);
     tokio::select! {
         name = signals.next() => tracing::info!(signal = name, "stopping"),
         () = hub.drain_requested() => tracing::info!("stopping, as an administrator asked"),
@@ -91,6 +103,8 @@ async fn serve(config: &Config, log: &Log) -> Result<(), Box<dyn Error>> {
         }
     }
 
+    // From here on `shutdown.timeout` holds: workers end one after the other, and that is as it should be.
+    drop(watchdog);
     hub.begin_pause();
     let deadline = Instant::now() + config.shutdown.pause + config.shutdown.timeout;
     let stop = async {

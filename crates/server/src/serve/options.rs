@@ -114,6 +114,7 @@ pub(super) fn actors(config: &Config, node: String, tracer: Tracer, version: &st
         (namespace.prefix.clone(), own)
     });
     let cached = config.namespaces.iter().filter_map(|own| Some((own.prefix.clone(), own.history_events?)));
+    let counted = config.namespaces.iter().filter(|own| own.metrics == Some(true));
     towncrier_actors::Options {
         node,
         version: version.to_owned(),
@@ -124,6 +125,7 @@ pub(super) fn actors(config: &Config, node: String, tracer: Tracer, version: &st
         end_window: config.shutdown.window.min(config.shutdown.timeout / 2),
         direct_events_max: session.direct_events,
         policies: Policies { fallback, namespaces: namespaces.collect() },
+        counted_namespaces: counted.map(|own| own.prefix.clone()).collect(),
         worker_bytes_max: WORKER_BYTES_MAX,
         cache_bytes_max: config.history.bytes,
         cache_topic_events_max: config.history.events,

@@ -30,6 +30,7 @@ fn every_metric_is_exposed_before_anything_has_happened() {
         .collect();
     let expected = [
         "process_cpu_seconds_total",
+        "process_max_fds",
         "process_open_fds",
         "process_resident_memory_bytes",
         "process_start_time_seconds",
@@ -42,14 +43,27 @@ fn every_metric_is_exposed_before_anything_has_happened() {
         "towncrier_backplane_reconnects_total",
         "towncrier_backplane_relinks_total",
         "towncrier_backplane_resyncs_total",
+        "towncrier_backplane_seconds_bucket",
+        "towncrier_backplane_seconds_count",
+        "towncrier_backplane_seconds_sum",
+        "towncrier_backplane_selectors",
         "towncrier_build_info",
         "towncrier_cohorts",
         "towncrier_connections_refused_total",
         "towncrier_delivered_bytes_total",
         "towncrier_deliveries_total",
+        "towncrier_delivery_seconds_bucket",
+        "towncrier_delivery_seconds_count",
+        "towncrier_delivery_seconds_sum",
         "towncrier_direct_sent_total",
         "towncrier_dispatches_total",
         "towncrier_drops_total",
+        "towncrier_event_age_seconds_bucket",
+        "towncrier_event_age_seconds_count",
+        "towncrier_event_age_seconds_sum",
+        "towncrier_fanout_seconds_bucket",
+        "towncrier_fanout_seconds_count",
+        "towncrier_fanout_seconds_sum",
         "towncrier_forwarded_malformed_total",
         "towncrier_gaps_total",
         "towncrier_heartbeats_total",
@@ -60,26 +74,41 @@ fn every_metric_is_exposed_before_anything_has_happened() {
         "towncrier_limits_hit_total",
         "towncrier_logins_failed_total",
         "towncrier_logins_total",
+        "towncrier_mailbox_messages",
         "towncrier_nodes",
         "towncrier_nodes_unanswered_total",
+        "towncrier_outbox_bytes",
         "towncrier_poll_requests_total",
         "towncrier_publish_inflight_bytes",
         "towncrier_publish_seconds_bucket",
         "towncrier_publish_seconds_count",
         "towncrier_publish_seconds_sum",
+        "towncrier_published_bytes_total",
         "towncrier_publishes_total",
         "towncrier_registry_sessions",
         "towncrier_registry_topics",
         "towncrier_registry_users",
+        "towncrier_replay_events_bucket",
+        "towncrier_replay_events_count",
+        "towncrier_replay_events_sum",
+        "towncrier_replay_seconds_bucket",
+        "towncrier_replay_seconds_count",
+        "towncrier_replay_seconds_sum",
         "towncrier_replay_waits_total",
         "towncrier_replayed_events_total",
         "towncrier_replays_total",
         "towncrier_rooms",
         "towncrier_sessions_closed_total",
+        "towncrier_sessions_lagging",
         "towncrier_sessions_open",
         "towncrier_sessions_opened_total",
         "towncrier_spans_dropped_total",
         "towncrier_spans_exported_total",
+        "towncrier_stalled",
+        "towncrier_stalls_total",
+        "towncrier_worker_delay_seconds_bucket",
+        "towncrier_worker_delay_seconds_count",
+        "towncrier_worker_delay_seconds_sum",
     ];
     assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), expected);
     assert_eq!(value(&metrics, r#"towncrier_build_info{version="1.2.3"}"#), 1.0);
@@ -110,6 +139,7 @@ fn each_value_of_a_label_has_its_own_series() {
     check(&metrics, &metrics.connections_refused, "connections_refused");
     check(&metrics, &metrics.limits_hit, "limits_hit");
     check(&metrics, &metrics.actor_failures, "actor_failures");
+    check(&metrics, &metrics.stalls, "stalls");
 }
 
 #[test]
@@ -130,12 +160,37 @@ fn label_sets_are_bounded() {
 }
 
 #[test]
+fn a_namespace_has_series_once_it_is_named() {
+    let metrics = Metrics::new("0");
+    assert!(!metrics.encode().contains("namespace="), "none by default");
+    let namespaces = metrics.namespaces(&["orders/".to_owned(), "orders/eu/".to_owned(), "größe/".to_owned()]);
+    for (topic, expected) in [
+        ("orders/1", Some(0)),
+        ("orders/eu", Some(0)),
+        ("orders/eu/1", Some(1)),
+        ("order", None),
+        ("grö", None),
+        ("größe/", Some(2)),
+        ("", None),
+    ] {
+        assert_eq!(namespaces.find(topic), expected, "{topic}");
+    }
+    namespaces.of("orders/eu/7").expect("a namespace").deliveries.inc_by(3);
+    assert_eq!(value(&metrics, r#"towncrier_namespace_deliveries_total{namespace="orders/eu/"}"#), 3.0);
+    assert_eq!(value(&metrics, r#"towncrier_namespace_publishes_total{namespace="orders/"}"#), 0.0);
+}
+
+#[test]
 fn what_is_counted_shows() {
     let metrics = Metrics::new("0");
     metrics.sessions_open.inc_by(3);
     metrics.sessions_open.dec();
     metrics.delivered_bytes.inc_by(1000);
     metrics.publish_seconds.observe(0.0001);
+    metrics.publish_seconds.observe(60.0);
+    metrics.backplane_seconds.of(Operation::Read).observe_time(std::time::Duration::from_millis(250));
+    metrics.mailbox_messages.of(Actor::Bridge).set(3);
+    metrics.http_request_seconds("/health").observe(0.002);
     metrics.worker_queue_bytes(1).set(77);
     metrics.http_requests("/poll", 200).inc();
 
@@ -144,7 +199,13 @@ fn what_is_counted_shows() {
         ("towncrier_delivered_bytes_total", 1000.0),
         (r#"towncrier_publish_seconds_bucket{le="0.00005"}"#, 0.0),
         (r#"towncrier_publish_seconds_bucket{le="0.0001"}"#, 1.0),
-        ("towncrier_publish_seconds_count", 1.0),
+        (r#"towncrier_publish_seconds_bucket{le="+Inf"}"#, 2.0),
+        ("towncrier_publish_seconds_count", 2.0),
+        ("towncrier_publish_seconds_sum", 60.0001),
+        (r#"towncrier_backplane_seconds_sum{operation="read"}"#, 0.25),
+        (r#"towncrier_backplane_seconds_count{operation="probe"}"#, 0.0),
+        (r#"towncrier_mailbox_messages{actor="bridge"}"#, 3.0),
+        (r#"towncrier_http_request_seconds_bucket{le="0.005",route="/health"}"#, 1.0),
         (r#"towncrier_worker_queue_bytes{worker="1"}"#, 77.0),
         (r#"towncrier_http_requests_total{route="/poll",status="200"}"#, 1.0),
     ] {

@@ -26,6 +26,7 @@ mod http;
 mod limits;
 mod logins;
 mod logs;
+mod measures;
 mod nginx;
 mod nodes;
 mod observe;

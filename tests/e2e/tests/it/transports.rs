@@ -16,7 +16,7 @@ fn head(hub: &Hub, request: &str) -> Vec<String> {
     let head = connection.head(SOON).expect("an answer");
     let mut lines: Vec<_> = head
         .headers()
-        .filter(|(name, _)| !["date", "connection"].contains(name))
+        .filter(|(name, _)| !["date", "connection", "traceparent"].contains(name))
         .map(|(name, value)| format!("{name}: {value}"))
         .collect();
     lines.sort();
