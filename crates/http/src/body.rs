@@ -6,7 +6,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use actix_web::body::{BodySize, MessageBody};
+use actix_web::{
+    HttpMessage, HttpRequest,
+    body::{BodySize, MessageBody},
+};
 use bytes::Bytes;
 use towncrier_actors::SessionStream;
 
@@ -16,6 +19,19 @@ use crate::admission::Admitted;
 /// never given back while the connection lives, so large frames go in slices.
 const SLICE_BYTES: usize = 4096;
 
+/// A stream that a handler has begun. It leaves it in the extensions of its request, where whoever sends the answer takes it.
+pub(crate) struct Begun {
+    pub(crate) stream: SessionStream,
+    pub(crate) admitted: Admitted,
+}
+
+impl Begun {
+    /// What a request has begun, if it has.
+    pub(crate) fn take(request: &HttpRequest) -> Option<Self> {
+        request.extensions_mut().remove()
+    }
+}
+
 /// Ends the session when it is dropped, which is when the connection ends.
 pub(crate) struct StreamBody {
     stream: SessionStream,
@@ -23,8 +39,8 @@ pub(crate) struct StreamBody {
     _admitted: Admitted,
 }
 
-impl StreamBody {
-    pub(crate) fn new(stream: SessionStream, admitted: Admitted) -> Self {
+impl From<Begun> for StreamBody {
+    fn from(Begun { stream, admitted }: Begun) -> Self {
         Self { stream, rest: Bytes::new(), _admitted: admitted }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use actix_web::{
-    Error,
+    Error, HttpMessage,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
@@ -19,7 +19,8 @@ use tracing::Instrument as _;
 
 use crate::{
     access::{self, Auth, Caller, Place},
-    client, cors, guard, headers, login,
+    body::{Begun, StreamBody},
+    client, cors, guard, headers, lean, login,
     problem::Problem,
     routes,
     state::State,
@@ -63,7 +64,14 @@ async fn finished(
             headers.insert(header::STRICT_TRANSPORT_SECURITY, value);
         }
     }
-    Ok(answer)
+    if answer.request().extensions().contains::<lean::Direct>() {
+        return Ok(answer);
+    }
+    // Here, as a body that passes through layers is asked through all of them for every event.
+    Ok(match Begun::take(answer.request()) {
+        Some(begun) => answer.map_body(|_, _| BoxBody::new(StreamBody::from(begun))),
+        None => answer,
+    })
 }
 
 /// The innermost: finds out who asks, and whether they may. Behind this is the handler.

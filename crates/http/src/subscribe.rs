@@ -12,9 +12,8 @@ use towncrier_wire::{Name, Selectors, SelectorsError, Start, limits::LAST_MAX, s
 use crate::{
     access::Caller,
     admission::Refused,
-    body::StreamBody,
+    body::Begun,
     client,
-    lean::Slot,
     problem::Problem,
     query::{Query, decode_path},
     state::State,
@@ -49,14 +48,8 @@ fn subscribe(request: &HttpRequest, state: &State, topic: Option<&str>) -> Resul
     }
     match state.admission.admit(spec.remote) {
         Ok(admitted) => {
-            let (stream, mut head) = (state.worker.subscribe(spec), stream_head());
-            Ok(match request.extensions().get::<Slot>() {
-                Some(slot) => {
-                    slot.put(stream, admitted);
-                    head.finish()
-                }
-                None => head.body(StreamBody::new(stream, admitted)),
-            })
+            request.extensions_mut().insert(Begun { stream: state.worker.subscribe(spec), admitted });
+            Ok(stream_head().finish())
         }
         Err(refused) => refuse(request, state, refused),
     }

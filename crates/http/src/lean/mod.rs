@@ -3,13 +3,13 @@
 //! actix-http keeps two buffers of 8 KiB and a dispatcher for a connection, and copies what it sends through them. A stream
 //! needs nothing of that once its request is answered. So where the first request of a connection is to subscribe, the
 //! application answers it as any other, with the same checks, and then the connection is a socket and a
-//! [`SessionStream`]. Whatever else comes, also a subscription that is odd in any way, is handed to actix-http with every
+//! [`SessionStream`](towncrier_actors::SessionStream). Whatever else comes, also a subscription that is odd in any way, is handed to actix-http with every
 //! byte that was read.
 
 mod opening;
 mod stream;
 
-use std::{cell::RefCell, net::SocketAddr, rc::Rc, time::Duration};
+use std::{net::SocketAddr, rc::Rc, time::Duration};
 
 use actix_http::{KeepAlive, Request, ServiceConfig, error::DispatchError};
 use actix_service::{ServiceFactory, fn_factory, fn_service};
@@ -19,27 +19,15 @@ use actix_web::{
     dev::{AppConfig, Service, ServiceResponse},
     rt::net::TcpStream,
 };
-use towncrier_actors::SessionStream;
 
 use self::{opening::Opened, stream::Scratch};
-use crate::{admission::Admitted, paced::Paced};
+use crate::paced::Paced;
 
 /// A connection that actix-http serves, and where it is from.
 pub(crate) type Handed = (Paced<TcpStream>, Option<SocketAddr>);
 
-/// Where a handler leaves a stream that its transport sends by itself; the body of its answer is then never asked.
-#[derive(Clone, Default)]
-pub(crate) struct Slot(Rc<RefCell<Option<(SessionStream, Admitted)>>>);
-
-impl Slot {
-    pub(crate) fn put(&self, stream: SessionStream, admitted: Admitted) {
-        self.0.replace(Some((stream, admitted)));
-    }
-
-    fn take(&self) -> Option<(SessionStream, Admitted)> {
-        self.0.take()
-    }
-}
+/// Marks a request whose transport sends a stream by itself.
+pub(crate) struct Direct;
 
 /// What serves the connections of one listener on one worker.
 struct Lean<A, H> {

@@ -21,8 +21,11 @@ use tokio_util::{
     io::poll_read_buf,
 };
 
-use super::{Handed, Lean, Slot, stream::LeanStream};
-use crate::paced::{Opening, Paced};
+use super::{Direct, Handed, Lean, stream::LeanStream};
+use crate::{
+    body::Begun,
+    paced::{Opening, Paced},
+};
 
 /// How the head of a request begins that is served here.
 const BEGINNINGS: [&[u8]; 3] = [b"GET /events?", b"GET /events ", b"GET /topics/"];
@@ -76,22 +79,21 @@ where
     }
 
     async fn answer(&self, request: Request, codec: &mut Codec, mut socket: TcpStream) -> io::Result<Opened> {
-        let slot = Slot::default();
-        request.extensions_mut().insert(slot.clone());
-        let answer = match self.app.call(request).await {
-            Ok(answer) => answer.into_parts().1.map_into_boxed_body(),
-            Err(error) => error.error_response(),
+        request.extensions_mut().insert(Direct);
+        let (begun, answer) = match self.app.call(request).await {
+            Ok(answer) => (Begun::take(answer.request()), answer.into_parts().1.map_into_boxed_body()),
+            Err(error) => (None, error.error_response()),
         };
         let answer = Response::<BoxBody>::from(answer);
         let mut bytes = BytesMut::new();
-        let Some((session, admitted)) = slot.take() else {
+        let Some(begun) = begun else {
             encode_whole(answer, codec, &mut bytes).await?;
             timeout(ANSWER_TIMEOUT, socket.write_all(&bytes)).await??;
             socket.shutdown().await?;
             return Ok(Opened::Ended);
         };
         codec.encode(Message::Item((answer.drop_body(), BodySize::Stream)), &mut bytes)?;
-        let mut stream = LeanStream::new(socket, session, admitted, Rc::clone(&self.scratch));
+        let mut stream = LeanStream::new(socket, begun, Rc::clone(&self.scratch));
         stream.begin(&mut bytes).await?;
         Ok(Opened::Stream(Box::new(stream)))
     }

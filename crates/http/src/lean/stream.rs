@@ -19,7 +19,7 @@ use towncrier_actors::SessionStream;
 use towncrier_wire::limits::BATCH_BYTES_MAX;
 
 use super::opening::ANSWER_TIMEOUT;
-use crate::admission::Admitted;
+use crate::{admission::Admitted, body::Begun};
 
 /// Most bytes of a chunk: a batch of frames fits.
 const CHUNK_BYTES_MAX: usize = BATCH_BYTES_MAX;
@@ -49,8 +49,8 @@ pub(super) struct LeanStream {
 }
 
 impl LeanStream {
-    pub(super) fn new(socket: TcpStream, session: SessionStream, admitted: Admitted, scratch: Rc<Scratch>) -> Self {
-        let frames = Bytes::new();
+    pub(super) fn new(socket: TcpStream, begun: Begun, scratch: Rc<Scratch>) -> Self {
+        let (Begun { stream: session, admitted }, frames) = (begun, Bytes::new());
         Self { socket, session, frames, sent: 0, heard: 0, ended: false, scratch, _admitted: admitted }
     }
 
