@@ -28,6 +28,7 @@ use crate::{
     peers::RedisPeers,
     rounds::{Ask, hears_itself},
     sentinels,
+    surroundings::Surroundings,
 };
 
 /// Most joins, leaves and announcements that may wait.
@@ -124,6 +125,12 @@ impl RedisBackplane {
     #[must_use]
     pub fn accounts(&self) -> RedisAccounts {
         RedisAccounts(self.commands.clone())
+    }
+
+    /// What its operator should change about this Redis, at first and whenever it has changed.
+    #[must_use]
+    pub fn surroundings(&self) -> Surroundings {
+        Surroundings::new(&self.commands)
     }
 
     /// The way to the other nodes, by a connection of its own, and what they say.
@@ -229,7 +236,7 @@ impl Backplane for RedisBackplane {
     fn counts(&self) -> Counts {
         let (heals, count) = (self.heals(), |counter: &AtomicU64| counter.load(Ordering::Relaxed));
         Counts {
-            reconnects: count(&self.commands.reconnects),
+            reconnects: *self.commands.reconnects.borrow(),
             relinks: count(&self.commands.relinks),
             resyncs: count(&self.commands.resyncs),
             heals: heals.censuses,

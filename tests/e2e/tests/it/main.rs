@@ -39,4 +39,5 @@ mod selectors;
 mod slow;
 mod start;
 mod subscribe;
+mod surroundings;
 mod tls;
