@@ -6,6 +6,7 @@
 
 mod body;
 mod dev_cluster;
+mod edge;
 mod front;
 mod http;
 mod hub;
@@ -23,6 +24,7 @@ mod tls;
 mod wait;
 
 pub use dev_cluster::{DevCluster, DevClusterBuilder, Process, gone, run_with_path};
+pub use edge::{Edge, EdgeKind};
 pub use front::Front;
 pub use http::{Connection, Head, Response};
 pub use hub::{Builder, Hub};

@@ -67,11 +67,18 @@ impl Nginx {
         self.addr
     }
 
+    /// Where it listens for TLS, if it was started so.
+    #[track_caller]
+    #[must_use]
+    pub fn tls_addr(&self) -> SocketAddr {
+        self.tls.expect("with TLS")
+    }
+
     /// A URL by TLS.
     #[track_caller]
     #[must_use]
     pub fn tls_url(&self, path: &str) -> String {
-        format!("https://{}{path}", self.tls.expect("with TLS"))
+        format!("https://{}{path}", self.tls_addr())
     }
 
     /// The certificate of [`Nginx::tls`].

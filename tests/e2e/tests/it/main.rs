@@ -30,6 +30,7 @@ mod observe;
 mod payloads;
 mod poll;
 mod process;
+mod proxies;
 mod publish;
 mod rates;
 mod refusals;
