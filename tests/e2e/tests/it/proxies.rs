@@ -234,17 +234,22 @@ fn where_no_node_is_left_an_event_source_is_told_to_come_back() {
         session.rest();
         nodes.hubs[1 - own].publish("news", "after");
         for _ in 0..4 {
-            let mut resumed = Subscribe::to(edge.addr()).topic("news").last_event_id(&session.cursor).open();
+            let again = Subscribe::to(edge.addr()).topic("news").last_event_id(&session.cursor);
+            let mut resumed = again.header("Origin", "https://evil.example.com").open();
             assert_eq!(resumed.data(1), ["after"], "{kind:?}");
+            assert_eq!(resumed.head.header("access-control-allow-origin"), None, "{kind:?}: it is for the hub to say");
         }
 
         nodes.hubs[1 - own].kill();
         let until = Instant::now() + Duration::from_secs(6);
         // At once, and after the proxy has noticed.
         while Instant::now() < until {
-            let (head, mut connection) = Subscribe::to(edge.addr()).topic("news").answer();
+            let asked = Subscribe::to(edge.addr()).topic("news").header("Origin", "https://app.example.com");
+            let (head, mut connection) = asked.answer();
             assert_eq!(head.status, 200, "{kind:?}: any other stops an EventSource: {head:?}");
             assert_eq!(head.header("content-type"), Some("text/event-stream"), "{kind:?}: {head:?}");
+            let cors = ["origin", "credentials"].map(|name| head.header(&format!("access-control-allow-{name}")));
+            assert_eq!(cors, [Some("https://app.example.com"), Some("true")], "{kind:?}: pages of others stop as well");
             let text = String::from_utf8(connection.body(SOON).expect("a body")).expect("UTF-8");
             let retry = text.strip_prefix("retry: ").and_then(|rest| rest.strip_suffix("\n\n")?.parse::<u64>().ok());
             assert!(retry.is_some_and(|retry| (1000..=4000).contains(&retry)), "{kind:?}: {text:?}");
