@@ -20,6 +20,7 @@ mod disconnects;
 mod drain;
 mod failures;
 mod fanout;
+mod guides;
 mod headers;
 mod health;
 mod http;
