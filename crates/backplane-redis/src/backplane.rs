@@ -29,6 +29,7 @@ use crate::{
     peers::RedisPeers,
     rounds::{Ask, hears_itself},
     sentinels,
+    surroundings::Surroundings,
 };
 
 /// Most joins, leaves and announcements that may wait.
@@ -145,6 +146,12 @@ impl RedisBackplane {
         RedisAccounts(self.commands.clone())
     }
 
+    /// What its operator should change about this Redis, at first and whenever it has changed.
+    #[must_use]
+    pub fn surroundings(&self) -> Surroundings {
+        Surroundings::new(&self.commands)
+    }
+
     /// The way to the other nodes, by a connection of its own, and what they say.
     #[must_use]
     pub fn peers(&self) -> (RedisPeers, mpsc::Receiver<ControlMessage>) {
@@ -248,7 +255,7 @@ impl Backplane for RedisBackplane {
     fn counts(&self) -> Counts {
         let (heals, count) = (self.heals(), |counter: &AtomicU64| counter.load(Ordering::Relaxed));
         Counts {
-            reconnects: count(&self.commands.reconnects),
+            reconnects: *self.commands.reconnects.borrow(),
             relinks: count(&self.commands.relinks),
             resyncs: count(&self.commands.resyncs),
             heals: heals.censuses,

@@ -72,8 +72,9 @@ pub(crate) struct Commands {
     suspect: AtomicBool,
     /// How often followed events were lost for good.
     pub(crate) losses: AtomicU64,
-    /// How often commands, and messages, got another connection; and how often history was read for what was missed.
-    pub(crate) reconnects: AtomicU64,
+    /// How often commands got another connection, for whoever wants to look at what is there.
+    pub(crate) reconnects: watch::Sender<u64>,
+    /// How often messages did; and how often history was read for what was missed.
     pub(crate) relinks: AtomicU64,
     pub(crate) resyncs: AtomicU64,
     /// What may be under way of publishes, in events and in bytes; and what of it may be on the wire.
@@ -120,7 +121,7 @@ impl Commands {
                         if let Some(this) = this.upgrade() {
                             this.loaded.iter().for_each(|loaded| loaded.store(false, Ordering::Relaxed));
                             this.suspect.store(false, Ordering::Relaxed);
-                            this.reconnects.fetch_add(1, Ordering::Relaxed);
+                            this.reconnects.send_modify(|reconnects| *reconnects += 1);
                             this.lease.doubt.notify_one();
                             if moved && number == 0 {
                                 this.moves.send_modify(|moves| *moves += 1);
@@ -153,7 +154,7 @@ impl Commands {
                 loaded: Default::default(),
                 suspect: AtomicBool::new(false),
                 losses: AtomicU64::new(0),
-                reconnects: AtomicU64::new(0),
+                reconnects: watch::Sender::new(0),
                 relinks: AtomicU64::new(0),
                 resyncs: AtomicU64::new(0),
                 clustered: config.server.is_clustered(),

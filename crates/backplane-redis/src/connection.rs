@@ -80,6 +80,15 @@ impl Connection {
         }
     }
 
+    /// What an operator would call it; nothing for a cluster.
+    pub(crate) fn name(&self) -> String {
+        match self.client().client_config().server {
+            ServerConfig::Centralized { server } => server.to_string(),
+            ServerConfig::Unix { path } => path.display().to_string(),
+            _ => String::new(),
+        }
+    }
+
     /// Sees to it that it goes to a server. Gives whether it is still on its way.
     pub(crate) fn go_to(&self, server: &Server) -> bool {
         let mut target = self.target.lock().unwrap_or_else(PoisonError::into_inner);

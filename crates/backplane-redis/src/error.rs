@@ -44,6 +44,17 @@ pub enum ConnectError {
         /// What the options say.
         own: usize,
     },
+    /// A version of the hub that stores otherwise.
+    #[error(
+        "the hub with this prefix in Redis stores in layout {stored}, this version in layout {own}: run the version that it \
+         belongs to, or choose another prefix"
+    )]
+    OtherLayout {
+        /// What Redis says.
+        stored: String,
+        /// This version's.
+        own: u32,
+    },
     /// It answers, but what is published does not come back.
     #[error("Redis does not deliver what is published: {0}")]
     Silent(String),

@@ -6,15 +6,25 @@ use crate::{
     ConnectError,
     commands::{Commands, text},
     keys,
+    settings::{self, LAYOUT},
 };
 
 /// The oldest version whose scripts, streams and shard channels do what is needed.
-const MAJOR_LEAST: u32 = 7;
+pub(crate) const MAJOR_LEAST: u32 = 7;
 
+/// Takes the prefix for a hub, if it is free.
 pub(crate) async fn check(commands: &Commands) -> Result<(), ConnectError> {
     version(commands).await?;
-    eviction(commands).await;
+    layout(commands).await?;
     partitions(commands).await?;
+    keys_are_ours(commands).await
+}
+
+/// The same without writing anything.
+pub(crate) async fn look(commands: &Commands) -> Result<(), ConnectError> {
+    version(commands).await?;
+    layout(commands).await?;
+    same_partitions(commands, stored(commands, keys::partitions(&commands.options.prefix)).await?)?;
     keys_are_ours(commands).await
 }
 
@@ -30,13 +40,14 @@ async fn version(commands: &Commands) -> Result<(), ConnectError> {
     if major.is_some_and(|major| major >= MAJOR_LEAST) { Ok(()) } else { Err(ConnectError::TooOld(line.to_owned())) }
 }
 
-/// What Redis throws away by itself is told as a gap, but an operator will not expect it.
-async fn eviction(commands: &Commands) {
-    let Ok(info) = commands.plain("INFO", &commands.keys[0].meta, vec![text("memory")]).await else { return };
-    let info = info.as_str().map(|info| info.to_string()).unwrap_or_default();
-    let policy = info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:")).unwrap_or("noeviction");
-    if policy.starts_with("allkeys") {
-        tracing::warn!(policy, "redis may evict history when its memory is full; set maxmemory-policy to noeviction");
+/// What lies there was stored as this version stores it.
+async fn layout(commands: &Commands) -> Result<(), ConnectError> {
+    let stored = stored(commands, keys::settings(&commands.options.prefix)).await?;
+    match stored.as_deref().and_then(settings::layout) {
+        Some(stored) if stored != LAYOUT.to_string() => {
+            Err(ConnectError::OtherLayout { stored: stored.to_owned(), own: LAYOUT })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -45,12 +56,29 @@ pub(crate) async fn partitions(commands: &Commands) -> Result<(), ConnectError> 
     let key = keys::partitions(&commands.options.prefix);
     let own = commands.options.partitions.count();
     let set = vec![text(key.as_str()), text(own.to_string()), text("NX"), text("GET")];
-    let stored = match commands.plain("SET", &key, set).await {
-        Ok(Value::Null) => return Ok(()),
-        Ok(stored) => stored.as_str().map(|stored| stored.to_string()).unwrap_or_default(),
-        Err(error) => return Err(foreign(key, &error)),
-    };
-    if stored == own.to_string() { Ok(()) } else { Err(ConnectError::OtherPartitions { stored, own }) }
+    let stored = commands.plain("SET", &key, set).await.map_err(|error| foreign(key, &error))?;
+    same_partitions(commands, said(&stored))
+}
+
+fn same_partitions(commands: &Commands, stored: Option<String>) -> Result<(), ConnectError> {
+    let own = commands.options.partitions.count();
+    match stored {
+        Some(stored) if stored != own.to_string() => Err(ConnectError::OtherPartitions { stored, own }),
+        _ => Ok(()),
+    }
+}
+
+/// What a key holds that is a text.
+async fn stored(commands: &Commands, key: String) -> Result<Option<String>, ConnectError> {
+    let got = commands.plain("GET", &key, vec![text(key.as_str())]).await;
+    Ok(said(&got.map_err(|error| foreign(key, &error))?))
+}
+
+fn said(answer: &Value) -> Option<String> {
+    match answer {
+        Value::Null => None,
+        said => Some(said.as_str().map(|said| said.to_string()).unwrap_or_default()),
+    }
 }
 
 /// Whatever exists under the names of the hub's keys is of the right type.

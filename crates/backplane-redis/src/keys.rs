@@ -88,3 +88,8 @@ impl Keys {
 pub(crate) fn partitions(prefix: &str) -> String {
     format!("{{{prefix}}}:partitions")
 }
+
+/// Where the node that started last says what it is set to.
+pub(crate) fn settings(prefix: &str) -> String {
+    format!("{{{prefix}}}:settings")
+}

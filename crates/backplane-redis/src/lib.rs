@@ -43,6 +43,8 @@ mod replicas;
 mod rounds;
 mod scripts;
 mod sentinels;
+mod settings;
+mod surroundings;
 mod tail;
 
 pub use accounts::RedisAccounts;
@@ -51,3 +53,4 @@ pub use census::Heals;
 pub use error::ConnectError;
 pub use options::Options;
 pub use peers::RedisPeers;
+pub use surroundings::{Surroundings, inspect};

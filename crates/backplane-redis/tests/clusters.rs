@@ -12,7 +12,7 @@ use std::{
 };
 
 use support::{Node, Redis, data, options, port, topic, until};
-use towncrier_backplane::Backplane;
+use towncrier_backplane::{Backplane, Findings};
 use towncrier_backplane_redis::Options;
 use towncrier_wire::EventId;
 
@@ -300,4 +300,55 @@ async fn a_failover_by_sentinel_is_survived() {
 
 fn stream(node: &Node) -> String {
     format!("{{test:{}}}:s:a", node.backplane.partitions().of(&topic("a")).index())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_primary_of_a_cluster_is_looked_at() {
+    let cluster = Cluster::start();
+    for (node, policy) in cluster.nodes.iter().zip(["noeviction", "allkeys-lru", "volatile-ttl"]) {
+        node.ask(&["CONFIG", "SET", "appendonly", "yes"]);
+        node.ask(&["CONFIG", "SET", "maxmemory-policy", policy]);
+    }
+    let node = Node::start(cluster.options(2)).await;
+    let found = node.backplane.surroundings().next().await.expect("a backplane");
+    let mut found: Vec<_> = found.findings.iter().map(|one| (one.place.as_str(), one.found.as_str())).collect();
+    found.sort_by_key(|(_, policy)| *policy);
+    let places = [1, 2].map(|index| format!("redis 127.0.0.1:{}", cluster.ports[index]));
+    assert_eq!(found, [(places[0].as_str(), "allkeys-lru"), (places[1].as_str(), "volatile-ttl")]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_primary_after_a_failover_is_looked_at() {
+    let (first, second, third) = (port(), port(), port());
+    let kept = ["--appendonly", "yes", "--appenddirname"];
+    let own = |port: &str| ["--bind", "127.0.0.1", "--port"].into_iter().chain([port]).map(str::to_owned).collect();
+    let with = |port: &str, folder: &str, more: &[&str]| {
+        let own: Vec<String> = own(port);
+        let own: Vec<&str> = own.iter().map(String::as_str).collect();
+        Redis::with(&[&own[..], &kept, &[folder, "--save", ""], more].concat())
+    };
+    let mut primary = with(&first, "one", &[]);
+    let follow = format!("127.0.0.1 {first}");
+    let replica = with(&second, "other", &["--replicaof", &follow, "--maxmemory-policy", "allkeys-random"]);
+    until("the replica does not follow", || replica.read(&["INFO", "replication"]).contains("master_link_status:up"));
+    let sentinel = Redis::sentinel(&third, &first);
+    until("the sentinel does not know the replica", || {
+        sentinel.read(&["SENTINEL", "REPLICAS", "main"]).contains(&second)
+    });
+    let url = format!("redis-sentinel://127.0.0.1:{third}?sentinelServiceName=main");
+    let node = Node::start(Options { url, ..options(&primary, 1) }).await;
+    let mut surroundings = node.backplane.surroundings();
+    assert_eq!(surroundings.next().await, Some(Findings::default()));
+
+    primary.kill();
+
+    let found = tokio::time::timeout(support::DEADLINE, surroundings.next()).await.expect("in time");
+    let found = found.expect("a backplane").findings;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(
+        (found[0].place.as_str(), found[0].found.as_str()),
+        (&*format!("redis 127.0.0.1:{second}"), "allkeys-random")
+    );
+    drop(node);
+    assert_eq!(tokio::time::timeout(support::DEADLINE, surroundings.next()).await.expect("in time"), None);
 }

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, time::Duration};
 use bytes::Bytes;
 use support::{Node, Redis, event, options, topic, wait};
 use towncrier_backplane::{Backplane, Peers, To};
-use towncrier_backplane_redis::Options;
+use towncrier_backplane_redis::{Options, inspect};
 use towncrier_core::store::Retention;
 use towncrier_wire::{EventId, Selector};
 
@@ -88,6 +88,18 @@ async fn a_user_with_the_rights_of_the_page_is_enough_and_none_is_too_many() {
     assert_eq!(redis.ask(&["ACL", "LOG"]), "*0\r\n", "nothing was refused");
 
     let used: BTreeSet<_> = before.union(&used(&redis)).cloned().collect();
+    // What the page says of the look around at the start.
+    let denied = |redis: &Redis| redis.ask(&["ACL", "LOG"]) != "*0\r\n";
+    let url = format!("redis+unix://hub:password@x{}", redis.socket().display());
+    let again = || Options { url: url.clone(), ..options(&redis, 2) };
+    assert_eq!(inspect(again()).await.expect("a look").unchecked.len(), 1);
+    assert!(denied(&redis));
+    redis.ask(&["ACL", "LOG", "RESET"]);
+    assert!(PAGE.contains("`+config|get`"));
+    redis.ask(&["ACL", "SETUSER", "hub", "+config|get"]);
+    assert_eq!(inspect(again()).await.expect("a look").unchecked, []);
+    assert!(!denied(&redis), "nothing was refused");
+
     let superfluous: Vec<_> =
         rules.iter().filter_map(|rule| rule.strip_prefix('+')).filter(|name| !used.contains(*name)).collect();
     assert!(superfluous.is_empty(), "not needed: {superfluous:?}");

@@ -7,6 +7,7 @@
 //! * [`Backplane`] is the trait, kept narrow so that an implementation is one crate.
 //! * [`Peers`] is what nodes need of each other beside events: who is there, and messages.
 //! * [`Accounts`] is who may log in, where that is not in the configuration.
+//! * [`Findings`] is what a node's operator should change around it.
 //! * [`Embedded`] is a hub of one node, in memory, and [`Alone`] its peers.
 //! * The module `contract`, behind the feature of that name, is what every implementation is tested against.
 
@@ -14,6 +15,7 @@ mod accounts;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod embedded;
+mod finding;
 mod peers;
 mod signals;
 
@@ -21,6 +23,7 @@ use std::{fmt::Debug, pin::Pin, sync::Arc};
 
 pub use accounts::{ACCOUNTS_MAX, Accounts, AccountsInMemory, Stored};
 pub use embedded::{Clock, Embedded};
+pub use finding::{Finding, Findings, Unchecked};
 pub use peers::{Alone, ControlMessage, NodeId, Peer, Peers, To, control_messages};
 pub use signals::{Signal, SignalSender, Signals, signals};
 use tokio::sync::mpsc::Receiver;

@@ -7,6 +7,7 @@
 mod body;
 mod collector;
 mod dev_cluster;
+mod edge;
 mod front;
 mod http;
 mod hub;
@@ -25,6 +26,7 @@ mod wait;
 
 pub use collector::{Collector, Span};
 pub use dev_cluster::{DevCluster, DevClusterBuilder, Process, gone, run_with_path};
+pub use edge::{Edge, EdgeKind};
 pub use front::Front;
 pub use http::{Connection, Head, Response};
 pub use hub::{Builder, Hub};

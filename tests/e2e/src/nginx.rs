@@ -11,7 +11,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{SOON, eventually, ports, process};
+use crate::{SOON, eventually, ports, process, shipped};
 
 /// An nginx of a test's own; it ends with the test.
 #[derive(Debug)]
@@ -41,6 +41,24 @@ impl Nginx {
         Self::with(nodes, true)
     }
 
+    /// Another shipped file, in which these texts are replaced, `{addr}` by where it is to listen.
+    ///
+    /// # Panics
+    /// When it does not start, or does not have one of them.
+    #[must_use]
+    pub fn shipped(name: &str, replace: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let addr = ports::free();
+        let mut text = shipped::text(name);
+        for (from, to) in replace {
+            assert!(text.contains(from), "{from:?} is not in {name}");
+            text = text.replace(from, &to.replace("{addr}", &addr.to_string()));
+        }
+        // nginx takes one pid only, and it is on the command line.
+        let text = text.replace("pid nginx.pid;", "");
+        Self::run(addr, None, folder, &text)
+    }
+
     fn with(nodes: &[SocketAddr], tls: bool) -> Self {
         let folder = tempfile::tempdir().expect("temporary folder");
         let addr = ports::free();
@@ -48,7 +66,14 @@ impl Nginx {
             certificate(folder.path());
             ports::free()
         });
-        let text = shipped(addr, tls, nodes, folder.path());
+        let text = whole(addr, tls, nodes, folder.path());
+        Self::run(addr, tls, folder, &text)
+    }
+
+    fn run(addr: SocketAddr, tls: Option<SocketAddr>, folder: TempDir, text: &str) -> Self {
+        // As root, nginx would switch to a user who may not enter a test's folder.
+        let user = if rustix::process::geteuid().is_root() { "user root;\n" } else { "" };
+        let text = format!("{user}{text}");
         fs::write(folder.path().join("nginx.conf"), text).expect("write the configuration");
         let log = File::create(folder.path().join("log")).expect("create the log");
         let mut command = Command::new(program());
@@ -67,11 +92,18 @@ impl Nginx {
         self.addr
     }
 
+    /// Where it listens for TLS, if it was started so.
+    #[track_caller]
+    #[must_use]
+    pub fn tls_addr(&self) -> SocketAddr {
+        self.tls.expect("with TLS")
+    }
+
     /// A URL by TLS.
     #[track_caller]
     #[must_use]
     pub fn tls_url(&self, path: &str) -> String {
-        format!("https://{}{path}", self.tls.expect("with TLS"))
+        format!("https://{}{path}", self.tls_addr())
     }
 
     /// The certificate of [`Nginx::tls`].
@@ -107,17 +139,14 @@ fn program() -> PathBuf {
 }
 
 /// The shipped file with a test's addresses and folders. What is replaced must be there.
-fn shipped(addr: SocketAddr, tls: Option<SocketAddr>, nodes: &[SocketAddr], folder: &Path) -> String {
-    let text = fs::read_to_string(process::root().join("configs/nginx.conf")).expect("configs/nginx.conf");
+fn whole(addr: SocketAddr, tls: Option<SocketAddr>, nodes: &[SocketAddr], folder: &Path) -> String {
+    let mut text = shipped::text("configs/nginx.conf");
     let servers = nodes.iter().fold(String::new(), |mut text, node| {
         let _ = writeln!(text, "server {node} max_fails=1 fail_timeout=2s;");
         text
     });
     let folders = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let folders = folders.map(|name| format!("{name}_temp_path {name};")).join("\n");
-    // As root, nginx would switch to a user who may not enter a test's folder.
-    let user = if rustix::process::geteuid().is_root() { "user root;\n" } else { "" };
-    let mut text = format!("{user}{text}");
     let mut replace = |from: &str, to: &str| {
         assert!(text.contains(from), "{from:?} is not in configs/nginx.conf");
         text = text.replace(from, to);

@@ -1,8 +1,8 @@
 //! The hub itself: wiring, signals, the end.
 
 pub(crate) mod auth;
-mod options;
-mod surroundings;
+pub(crate) mod options;
+pub(crate) mod surroundings;
 mod watchdog;
 
 use std::{error::Error, sync::Arc, time::Duration};
@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use towncrier_actors::Hub;
-use towncrier_backplane::{Accounts, AccountsInMemory, Embedded, Ends};
+use towncrier_backplane::{Accounts, AccountsInMemory, Embedded, Ends, Findings};
 use towncrier_http::{LogLevel, Role};
 use towncrier_telemetry::{
     Metrics,
@@ -74,7 +74,7 @@ async fn serve(config: &Config, log: &Log, started: impl FnOnce(&Hub)) -> Result
     actix_rt::spawn(tell_repeats(log.clone()));
     let log_level = LogLevel::new(log.clone());
     let server = towncrier_http::bind(options::http(config, auth, auth::sealing(config)?, log_level, VERSION), &hub)?;
-    surroundings::tell_limits(config.http.max_connections);
+    surroundings::tell(&Findings { findings: surroundings::machine(config), ..Findings::default() });
     tracing::info!(node = hub.options().node, version = VERSION, "ready");
     for (listener, address) in server.addresses() {
         let scheme = if listener.tls { "https" } else { "http" };
@@ -144,6 +144,7 @@ async fn join(config: &Config) -> Result<(Ends, Arc<dyn Accounts>), Box<dyn Erro
         BackplaneKind::Redis => {
             tracing::info!(url = %config.redis.url, prefix = config.redis.prefix, "joining the hub in Redis");
             let (backplane, signals) = towncrier_backplane_redis::connect(options::redis(config)).await?;
+            actix_rt::spawn(surroundings::watch(backplane.surroundings()));
             let (peers, messages) = backplane.peers();
             let accounts = Arc::new(backplane.accounts());
             (Ends { backplane: Arc::new(backplane), signals, peers: Arc::new(peers), messages }, accounts)

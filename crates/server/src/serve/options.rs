@@ -63,7 +63,7 @@ pub(super) fn store(config: &Config) -> store::Options {
     }
 }
 
-pub(super) fn redis(config: &Config) -> towncrier_backplane_redis::Options {
+pub(crate) fn redis(config: &Config) -> towncrier_backplane_redis::Options {
     let store = store(config);
     let redis = &config.redis;
     towncrier_backplane_redis::Options {
