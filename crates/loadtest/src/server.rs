@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::sys::Pinned;
 use crate::{Error, sys};
 
@@ -17,6 +19,8 @@ const READY_POLL: Duration = Duration::from_millis(20);
 const READY_ANSWER: Duration = Duration::from_millis(500);
 /// Connections that the hub is told to allow.
 const HUB_CONNECTIONS_MAX: &str = "30000";
+/// Until a program that was asked to end is made to.
+const END_WITHIN: Duration = Duration::from_secs(3);
 
 /// A hub of this binary on an address, with one worker, ready for many connections.
 pub(crate) fn hub(program: &Path, address: SocketAddrV4) -> Command {
@@ -34,6 +38,8 @@ pub(crate) fn hub(program: &Path, address: SocketAddrV4) -> Command {
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
+    /// It may have started others, and must end them.
+    has_children: bool,
     pub(crate) address: SocketAddrV4,
 }
 
@@ -47,11 +53,22 @@ impl Server {
         let program = Path::new(command.get_program()).display().to_string();
         let child = command.spawn().map_err(Error::io(format!("cannot start {program}")))?;
         drop(pinned);
-        Ok(Self { child, address })
+        Ok(Self { child, has_children: false, address })
+    }
+
+    /// Asks it to end, and only then makes it, since it may have started others.
+    pub(crate) fn with_children(mut self) -> Self {
+        self.has_children = true;
+        self
     }
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Its process and those that it started.
+    pub(crate) fn pids(&self) -> Result<Vec<u32>, Error> {
+        sys::family(self.pid())
     }
 
     /// Waits until it answers `GET /ready` with 200.
@@ -83,6 +100,13 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // It may have ended by itself; either way it is gone afterwards.
+        if self.has_children {
+            let _ = Pid::from_raw(self.pid().cast_signed()).map(|pid| kill_process(pid, Signal::TERM));
+            let asked = Instant::now();
+            while asked.elapsed() < END_WITHIN && matches!(self.child.try_wait(), Ok(None)) {
+                sleep(READY_POLL);
+            }
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,8 +1,9 @@
 //! Publishes at a steady rate over a few keep-alive connections, and reads every answer.
 //!
 //! Event `k` is due at `start + k / rate`, whatever happened to those before it: a slow server makes no gaps in the
-//! schedule, and since latency counts from when an event was due, its slowness shows in full. A topic keeps to one
-//! connection, so that its events are published in the order of their numbers.
+//! schedule, and since latency counts from when an event was due, its slowness shows in full. Without a rate, each is due
+//! when there is room for it: then an answer is what asks for the next. A topic keeps to one connection, so that its events
+//! are published in the order of their numbers.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -28,6 +29,7 @@ pub(crate) const LANE_TOKEN: u64 = 1 << 32;
 /// What to publish and how.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
+    /// Events per second; infinite for as many as are answered.
     pub(crate) rate: f64,
     pub(crate) size: usize,
     /// From the first event to the end of publishing.
@@ -37,7 +39,12 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// How many events that makes.
+    /// Whether an answer asks for the next event, and no schedule.
+    pub(crate) fn is_closed_loop(&self) -> bool {
+        self.rate.is_infinite()
+    }
+
+    /// How many events that makes; without a rate, no end of them.
     pub(crate) fn events(&self) -> u64 {
         (self.rate * self.duration.as_secs_f64()).round() as u64
     }
@@ -47,7 +54,8 @@ impl Plan {
 #[derive(Debug)]
 pub(crate) struct Publisher {
     plan: Plan,
-    topics: TopicSet,
+    target: SocketAddrV4,
+    topics: usize,
     lanes: Vec<Lane>,
     start_ns: u64,
     scheduled: u64,
@@ -85,12 +93,12 @@ impl Publisher {
     /// Connects; the first event is due at `start_ns`.
     pub(crate) fn connect(
         target: SocketAddrV4,
-        topics: TopicSet,
+        topics: usize,
         plan: Plan,
         start_ns: u64,
         poller: &Poller,
     ) -> Result<Self, Error> {
-        let lanes = usize::from(plan.lanes).min(topics.len());
+        let lanes = usize::from(plan.lanes).min(topics);
         let lanes = (0..lanes as u64)
             .map(|index| {
                 let lane = Lane::connect(target)?;
@@ -106,10 +114,10 @@ impl Publisher {
             answers: stats::histogram(),
             lateness_ns_max: 0,
         };
-        Ok(Self { plan, topics, lanes, start_ns, scheduled: 0, total: plan.events(), tally })
+        Ok(Self { plan, target, topics, lanes, start_ns, scheduled: 0, total: plan.events(), tally })
     }
 
-    /// When event `index` is due.
+    /// When event `index` is due; without a rate, from the start.
     fn due_ns(&self, index: u64) -> u64 {
         self.start_ns + (index as f64 * 1e9 / self.plan.rate) as u64
     }
@@ -121,16 +129,16 @@ impl Publisher {
     }
 
     fn lane_of(&self, index: u64) -> usize {
-        self.topics.of_event(index) % self.lanes.len()
+        (index % self.topics as u64) as usize % self.lanes.len()
     }
 
     /// Writes whatever is due by `until_ns` and may be written.
-    pub(crate) fn advance(&mut self, until_ns: u64, now_ns: u64) -> Result<(), Error> {
+    pub(crate) fn advance(&mut self, topics: &mut TopicSet, until_ns: u64, now_ns: u64) -> Result<(), Error> {
         while self.next_due_ns().is_some_and(|due_ns| due_ns <= until_ns) {
             let lane = self.lane_of(self.scheduled);
             self.lanes[lane].waiting.push_back(self.scheduled);
             self.scheduled += 1;
-            self.write(lane, now_ns)?;
+            self.write(topics, lane, now_ns)?;
         }
         Ok(())
     }
@@ -149,28 +157,31 @@ impl Publisher {
             && self.lanes.iter().all(|lane| lane.waiting.is_empty() && lane.written_at_ns.is_empty())
     }
 
-    pub(crate) fn topics(&self) -> &TopicSet {
-        &self.topics
-    }
-
     pub(crate) fn published(&self) -> u64 {
         self.tally.published
     }
 
     /// Closes the connections.
-    pub(crate) fn finish(self) -> (Tally, TopicSet) {
-        (self.tally, self.topics)
+    pub(crate) fn finish(self) -> Tally {
+        self.tally
     }
 
     /// Reads answers and writes what they make room for.
-    pub(crate) fn on_ready(&mut self, token: u64, ready: Ready, buffer: &mut [u8], now_ns: u64) -> Result<(), Error> {
-        let index = (token - LANE_TOKEN) as usize;
+    pub(crate) fn on_ready(
+        &mut self,
+        topics: &mut TopicSet,
+        ready: Ready,
+        buffer: &mut [u8],
+        now_ns: u64,
+    ) -> Result<(), Error> {
+        let index = (ready.token - LANE_TOKEN) as usize;
+        let refusal = topics.dialect().refusal;
         let lane = &mut self.lanes[index];
         loop {
             match lane.stream.read(buffer) {
                 Ok(0) => return Err(Error::Publisher("the server closed it".to_owned())),
                 Ok(length) => {
-                    lane.receive(&buffer[..length], now_ns, &mut self.tally)?;
+                    lane.receive(&buffer[..length], now_ns, refusal, &mut self.tally)?;
                     if length < buffer.len() && !ready.ended {
                         break;
                     }
@@ -180,20 +191,19 @@ impl Publisher {
                 Err(error) => return Err(Error::Publisher(error.to_string())),
             }
         }
-        self.write(index, now_ns)
+        self.write(topics, index, now_ns)
     }
 
-    fn write(&mut self, index: usize, now_ns: u64) -> Result<(), Error> {
+    fn write(&mut self, topics: &mut TopicSet, index: usize, now_ns: u64) -> Result<(), Error> {
         while self.lanes[index].written_at_ns.len() < usize::from(self.plan.pipeline) {
             let Some(event) = self.lanes[index].waiting.pop_front() else {
                 break;
             };
-            let due_ns = self.due_ns(event);
-            let topic = self.topics.of_event(event);
-            let stamp =
-                Stamp { sequence: self.topics.publish(topic), topic: topic as u32, due_ns, size: self.plan.size };
+            let due_ns = if self.plan.is_closed_loop() { now_ns } else { self.due_ns(event) };
+            let topic = topics.of_event(event);
+            let stamp = Stamp { sequence: topics.publish(topic), topic: topic as u32, due_ns, size: self.plan.size };
             let lane = &mut self.lanes[index];
-            self.topics.write_request(&mut lane.out, stamp);
+            topics.publish_request(&mut lane.out, self.target, stamp);
             lane.written_at_ns.push_back(now_ns);
             self.tally.published += 1;
             self.tally.lateness_ns_max = self.tally.lateness_ns_max.max(now_ns.saturating_sub(due_ns));
@@ -220,7 +230,13 @@ impl Lane {
         })
     }
 
-    fn receive(&mut self, mut input: &[u8], now_ns: u64, tally: &mut Tally) -> Result<(), Error> {
+    fn receive(
+        &mut self,
+        mut input: &[u8],
+        now_ns: u64,
+        refusal: Option<&str>,
+        tally: &mut Tally,
+    ) -> Result<(), Error> {
         loop {
             match self.responses.next(&mut input).map_err(|error| Error::Publisher(error.to_string()))? {
                 None => return Ok(()),
@@ -231,20 +247,21 @@ impl Lane {
                 Some(Piece::Body(body)) => {
                     self.body.extend_from_slice(&body[..body.len().min(REASON_MAX - self.body.len())]);
                 }
-                Some(Piece::End) => self.answered(now_ns, tally)?,
+                Some(Piece::End) => self.answered(now_ns, refusal, tally)?,
             }
         }
     }
 
-    fn answered(&mut self, now_ns: u64, tally: &mut Tally) -> Result<(), Error> {
+    fn answered(&mut self, now_ns: u64, refusal: Option<&str>, tally: &mut Tally) -> Result<(), Error> {
         let unasked = || Error::Publisher("an answer to no request".to_owned());
         let written_ns = self.written_at_ns.pop_front().ok_or_else(unasked)?;
         tally.answers.saturating_record(now_ns.saturating_sub(written_ns));
-        if (200..300).contains(&self.status) {
+        let body = String::from_utf8_lossy(&self.body);
+        let refused = refusal.is_some_and(|refusal| body.contains(refusal));
+        if (200..300).contains(&self.status) && !refused {
             tally.acknowledged += 1;
         } else {
             tally.refused += 1;
-            let body = String::from_utf8_lossy(&self.body);
             tally.first_refusal.get_or_insert_with(|| format!("publish: status {}: {body}", self.status));
         }
         Ok(())
