@@ -1,6 +1,7 @@
 //! `storm`: all subscribers are cut at once, events are published while nobody is there, and all come back with their
 //! cursors at once. Measured is how long it takes until each has what it missed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -8,6 +9,7 @@ use serde::Serialize;
 use crate::Error;
 use crate::args::{StormArgs, Traffic};
 use crate::client::{Client, Cursors, Faults, Listeners, Needs, Next};
+use crate::dialect::Kind;
 use crate::metrics::{self, Change};
 use crate::report::{Document, Report, Table, number};
 use crate::stats::{Quantiles, ServerCpu};
@@ -108,7 +110,11 @@ pub fn storm(args: &StormArgs) -> Result<StormReport, Error> {
 impl StormReport {
     fn resume(&mut self, args: &StormArgs, traffic: &Traffic, client: &mut Client) -> Result<StormRound, Error> {
         let target = args.target.first();
-        let before = metrics::read(target, METRICS);
+        let counters = || match args.target.kind {
+            Kind::Towncrier => metrics::read(target, METRICS),
+            _ => BTreeMap::new(),
+        };
+        let before = counters();
         let (missing, caught_before) = (client.aim(), client.caught_up());
         let (mut next, subscribers) = (0, args.audience.subscribers);
         let traffic = Traffic { seconds: args.catch_up, drain: DRAIN, ..traffic.clone() };
@@ -135,7 +141,7 @@ impl StormReport {
             server: outcome.server,
             client_cores: outcome.client_cores,
             client_was_bottleneck: outcome.client_was_busy(),
-            counters: metrics::changes(&before, &metrics::read(target, METRICS)),
+            counters: metrics::changes(&before, &counters()),
         })
     }
 
