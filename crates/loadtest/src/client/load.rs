@@ -49,6 +49,8 @@ pub(crate) struct Outcome {
     pub(crate) latency: Option<Quantiles>,
     pub(crate) answers: Option<Quantiles>,
     pub(crate) lateness: Duration,
+    /// Connections that the server closed after an answer.
+    pub(crate) reconnects: u64,
     pub(crate) server: Option<ServerCpu>,
     /// Share of a core that this thread used in the window.
     pub(crate) client_cores: f64,
@@ -73,6 +75,7 @@ impl Outcome {
             latency: None,
             answers: None,
             lateness: Duration::ZERO,
+            reconnects: 0,
             server: None,
             client_cores: 0.0,
             faults: Faults::default(),
@@ -258,6 +261,7 @@ impl Client {
             latency: Quantiles::of(&self.inbox.latency),
             answers: Quantiles::of(&tally.answers),
             lateness: Duration::from_nanos(tally.lateness_ns_max),
+            reconnects: tally.reconnects,
             server: server.map(|(opened, closed)| ServerCpu::per_delivery(closed - opened, deliveries, window)),
             client_cores: (closed.client - opened.client).as_secs_f64() / window.as_secs_f64().max(f64::MIN_POSITIVE),
             faults,

@@ -83,7 +83,7 @@ impl Client {
                 && let Some((publisher, listeners)) = &mut publishing
             {
                 let topics = if *listeners == Listeners::Nobody { &mut self.unheard } else { &mut self.topics };
-                publisher.on_ready(topics, ready, &mut self.buffer, self.clock.now_ns())?;
+                publisher.on_ready(topics, &self.poller, ready, &mut self.buffer, self.clock.now_ns())?;
             }
         }
         Ok(())

@@ -4,6 +4,9 @@
 //! schedule, and since latency counts from when an event was due, its slowness shows in full. Without a rate, each is due
 //! when there is room for it: then an answer is what asks for the next. A topic keeps to one connection, so that its events
 //! are published in the order of their numbers.
+//!
+//! A server may close a connection after any answer, if it says so there; then it has not looked at what came after (RFC 9112,
+//! 9.6), so that is published again over a new one.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -72,8 +75,17 @@ pub(crate) struct Tally {
     pub(crate) first_refusal: Option<String>,
     /// From the request's writing to its answer, in nanoseconds.
     pub(crate) answers: Histogram<u64>,
+    /// Connections that the server closed after an answer, as it may, and that were made again.
+    pub(crate) reconnects: u64,
     /// The longest that a request was written after it was due, in nanoseconds.
     pub(crate) lateness_ns_max: u64,
+}
+
+/// A request that has no answer yet.
+#[derive(Debug, Clone, Copy)]
+struct Written {
+    at_ns: u64,
+    stamp: Stamp,
 }
 
 /// One connection.
@@ -81,7 +93,7 @@ pub(crate) struct Tally {
 struct Lane {
     stream: TcpStream,
     waiting: VecDeque<u64>,
-    written_at_ns: VecDeque<u64>,
+    unanswered: VecDeque<Written>,
     out: Vec<u8>,
     sent: usize,
     responses: Responses,
@@ -112,6 +124,7 @@ impl Publisher {
             refused: 0,
             first_refusal: None,
             answers: stats::histogram(),
+            reconnects: 0,
             lateness_ns_max: 0,
         };
         Ok(Self { plan, target, topics, lanes, start_ns, scheduled: 0, total: plan.events(), tally })
@@ -154,7 +167,7 @@ impl Publisher {
     /// Whether every written request has its answer and none is waiting.
     pub(crate) fn is_done(&self) -> bool {
         self.scheduled == self.total
-            && self.lanes.iter().all(|lane| lane.waiting.is_empty() && lane.written_at_ns.is_empty())
+            && self.lanes.iter().all(|lane| lane.waiting.is_empty() && lane.unanswered.is_empty())
     }
 
     pub(crate) fn published(&self) -> u64 {
@@ -170,6 +183,7 @@ impl Publisher {
     pub(crate) fn on_ready(
         &mut self,
         topics: &mut TopicSet,
+        poller: &Poller,
         ready: Ready,
         buffer: &mut [u8],
         now_ns: u64,
@@ -179,6 +193,7 @@ impl Publisher {
         let lane = &mut self.lanes[index];
         loop {
             match lane.stream.read(buffer) {
+                Ok(0) if lane.responses.closes() => return self.again(topics, poller, ready.token),
                 Ok(0) => return Err(Error::Publisher("the server closed it".to_owned())),
                 Ok(length) => {
                     lane.receive(&buffer[..length], now_ns, refusal, &mut self.tally)?;
@@ -188,14 +203,23 @@ impl Publisher {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) if lane.responses.closes() => return self.again(topics, poller, ready.token),
                 Err(error) => return Err(Error::Publisher(error.to_string())),
             }
         }
         self.write(topics, index, now_ns)
     }
 
+    /// Replaces a connection that the server said it would close; the new one says when it can be written to.
+    fn again(&mut self, topics: &TopicSet, poller: &Poller, token: u64) -> Result<(), Error> {
+        let lane = &mut self.lanes[(token - LANE_TOKEN) as usize];
+        lane.reconnect(self.target, topics)?;
+        self.tally.reconnects += 1;
+        poller.add(&lane.stream, token)
+    }
+
     fn write(&mut self, topics: &mut TopicSet, index: usize, now_ns: u64) -> Result<(), Error> {
-        while self.lanes[index].written_at_ns.len() < usize::from(self.plan.pipeline) {
+        while self.lanes[index].unanswered.len() < usize::from(self.plan.pipeline) {
             let Some(event) = self.lanes[index].waiting.pop_front() else {
                 break;
             };
@@ -204,7 +228,7 @@ impl Publisher {
             let stamp = Stamp { sequence: topics.publish(topic), topic: topic as u32, due_ns, size: self.plan.size };
             let lane = &mut self.lanes[index];
             topics.publish_request(&mut lane.out, self.target, stamp);
-            lane.written_at_ns.push_back(now_ns);
+            lane.unanswered.push_back(Written { at_ns: now_ns, stamp });
             self.tally.published += 1;
             self.tally.lateness_ns_max = self.tally.lateness_ns_max.max(now_ns.saturating_sub(due_ns));
         }
@@ -213,6 +237,16 @@ impl Publisher {
 }
 
 impl Lane {
+    /// Connects again, and writes again what the server has not looked at.
+    fn reconnect(&mut self, target: SocketAddrV4, topics: &TopicSet) -> Result<(), Error> {
+        let Self { waiting, unanswered, .. } = std::mem::replace(self, Self::connect(target)?);
+        for written in &unanswered {
+            topics.publish_request(&mut self.out, target, written.stamp);
+        }
+        (self.waiting, self.unanswered) = (waiting, unanswered);
+        Ok(())
+    }
+
     fn connect(target: SocketAddrV4) -> Result<Self, Error> {
         let failed = || Error::io(format!("cannot connect to {target}"));
         let stream = TcpStream::connect_timeout(&target.into(), Duration::from_secs(5)).map_err(failed())?;
@@ -221,7 +255,7 @@ impl Lane {
         Ok(Self {
             stream,
             waiting: VecDeque::new(),
-            written_at_ns: VecDeque::new(),
+            unanswered: VecDeque::new(),
             out: Vec::new(),
             sent: 0,
             responses: Responses::new(),
@@ -254,8 +288,8 @@ impl Lane {
 
     fn answered(&mut self, now_ns: u64, refusal: Option<&str>, tally: &mut Tally) -> Result<(), Error> {
         let unasked = || Error::Publisher("an answer to no request".to_owned());
-        let written_ns = self.written_at_ns.pop_front().ok_or_else(unasked)?;
-        tally.answers.saturating_record(now_ns.saturating_sub(written_ns));
+        let written = self.unanswered.pop_front().ok_or_else(unasked)?;
+        tally.answers.saturating_record(now_ns.saturating_sub(written.at_ns));
         let body = String::from_utf8_lossy(&self.body);
         let refused = refusal.is_some_and(|refusal| body.contains(refusal));
         if (200..300).contains(&self.status) && !refused {
@@ -272,6 +306,8 @@ impl Lane {
             match self.stream.write(&self.out[self.sent..]) {
                 Ok(length) => self.sent += length,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                // Reading finds the end, and connects again.
+                Err(_) if self.responses.closes() => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(Error::Publisher(error.to_string())),
             }

@@ -13,8 +13,8 @@ const NAMES: f64 = 150.0;
 const VALUES: f64 = 110.0;
 const LINES_HEIGHT: f64 = 300.0;
 const LEFT: f64 = 64.0;
-const RIGHT: f64 = 16.0;
-const TOP: f64 = 12.0;
+const RIGHT: f64 = 32.0;
+const TOP: f64 = 28.0;
 const BOTTOM: f64 = 44.0;
 /// Colours of series, in the style sheet.
 const COLOURS: usize = 6;
@@ -154,7 +154,7 @@ impl Lines {
             LEFT.midpoint(end),
             floor + 36.0,
             axes.0,
-            TOP - 2.0,
+            TOP - 18.0,
             axes.1
         );
         for (index, (name, points)) in self.series.iter().enumerate() {

@@ -48,6 +48,8 @@ pub struct FanoutReport {
     pub publish_late_ms_max: f64,
     /// The server's CPU in the window, if its process was named.
     pub server: Option<ServerCpu>,
+    /// Connections that the server closed after an answer, as it may, so that they were made again.
+    pub publisher_reconnects: u64,
     /// Cores that the client used.
     pub client_cores: f64,
     /// Whether the client was so busy that the figures may be its own.
@@ -98,6 +100,7 @@ impl FanoutReport {
             publish_answer: outcome.answers,
             publish_late_ms_max: outcome.lateness.as_secs_f64() * 1e3,
             server: outcome.server,
+            publisher_reconnects: outcome.reconnects,
             client_cores: outcome.client_cores,
             client_was_bottleneck: outcome.client_was_busy(),
             faults: outcome.faults,
@@ -126,6 +129,7 @@ impl Report for FanoutReport {
             .row([&"publishes/s", &one(self.publishes_per_s)])
             .row([&"MB/s", &one(self.megabytes_per_s)])
             .row([&"bytes per delivery", &one(self.bytes_per_delivery)])
+            .row([&"publishing connections made again", &self.publisher_reconnects])
             .row([&"client, cores", &format!("{:.2}", self.client_cores)]);
         if let Some(server) = self.server {
             server.rows(&mut table);

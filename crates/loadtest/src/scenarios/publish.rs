@@ -39,6 +39,8 @@ pub struct PublishReport {
     pub us_per_publish: Option<f64>,
     /// Cores that the server used.
     pub server_cores: Option<f64>,
+    /// Connections that the server closed after an answer, as it may, so that they were made again.
+    pub publisher_reconnects: u64,
     /// Cores that the client used.
     pub client_cores: f64,
     /// Whether the client was so busy that the figures may be its own.
@@ -73,6 +75,7 @@ pub fn publish(args: &PublishArgs) -> Result<PublishReport, Error> {
         latency: outcome.latency,
         us_per_publish: outcome.server.map(|server| server.cores * seconds * 1e6 / publishes),
         server_cores: outcome.server.map(|server| server.cores),
+        publisher_reconnects: outcome.reconnects,
         client_cores: outcome.client_cores,
         client_was_bottleneck: outcome.client_was_busy(),
         faults: outcome.faults,
@@ -97,6 +100,7 @@ impl Report for PublishReport {
             .row([&"publishes/s", &format!("{:.0}", self.publishes_per_s)])
             .row([&"server, CPU µs per publish", &number(self.us_per_publish, 1)])
             .row([&"server, cores", &number(self.server_cores, 2)])
+            .row([&"publishing connections made again", &self.publisher_reconnects])
             .row([&"client, cores", &format!("{:.2}", self.client_cores)]);
         document
             .table(table)

@@ -96,6 +96,13 @@ fn a_refused_publish_is_counted() {
 }
 
 #[test]
+fn a_connection_that_the_server_closes_is_made_again() {
+    let report = run_on_faulty(Fault::Close(7));
+    assert_eq!((report.faults, report.publisher_reconnects), (Faults::default(), 1), "{report:?}");
+    assert_eq!((report.published, report.acknowledged), (40, 40), "{report:?}");
+}
+
+#[test]
 fn a_loss_that_is_admitted_is_a_gap_and_not_lost_too() {
     assert_eq!(run_on_faulty(Fault::Admit(7)).faults, Faults { gaps: 20, ..Faults::default() });
 }

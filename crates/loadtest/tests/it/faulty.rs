@@ -2,7 +2,7 @@
 //! who resume get what they missed as it was sent to the others, fault and all.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -19,6 +19,8 @@ pub(crate) enum Fault {
     Refuse(u64),
     /// Says instead of this one that it was lost.
     Admit(u64),
+    /// Closes the connection after its answer, as it may, and looks at nothing that came after.
+    Close(u64),
     /// Ends every stream instead of sending this one.
     Hangup(u64),
 }
@@ -84,7 +86,14 @@ fn serve(stream: &TcpStream, fault: Fault, hub: &Mutex<Hub>) -> std::io::Result<
             let body = String::from_utf8(body).expect("text");
             let data = body.split("\"data\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("data");
             let status = hub.lock().expect("no panic").publish(fault, data);
-            writer.write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\n{{}}").as_bytes())?;
+            let closes = fault == Fault::Close(hub.lock().expect("no panic").events);
+            let head = if closes { "Connection: close\r\n" } else { "" };
+            writer.write_all(format!("HTTP/1.1 {status}\r\n{head}Content-Length: 2\r\n\r\n{{}}").as_bytes())?;
+            if closes {
+                // Not at once: a reset would overtake the answer.
+                stream.shutdown(Shutdown::Write)?;
+                return reader.read_to_end(&mut Vec::new()).map(drop);
+            }
         } else {
             return writer.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
         }

@@ -24,6 +24,7 @@ mod headers;
 mod health;
 mod http;
 mod limits;
+mod loadtest;
 mod nginx;
 mod nodes;
 mod observe;
