@@ -34,6 +34,23 @@ pub(crate) fn hub(program: &Path, address: SocketAddrV4) -> Command {
     command
 }
 
+/// Makes a hub a node of those that this Redis joins.
+pub(crate) fn join(command: &mut Command, redis: SocketAddrV4) {
+    command
+        .env("TOWNCRIER__BACKPLANE__KIND", "redis")
+        .env("TOWNCRIER__BACKPLANE__REDIS__URL", format!("redis://{redis}"));
+}
+
+/// A Redis of one's own on a core, which keeps nothing on disk.
+pub(crate) fn redis(core: usize) -> Result<Server, Error> {
+    let address = free_address()?;
+    let mut command = Command::new("redis-server");
+    command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string(), "--save", "", "--appendonly", "no"]);
+    let mut server = Server::start(command, address, core)?;
+    server.wait_until_listening("redis-server")?;
+    Ok(server)
+}
+
 /// A running server.
 #[derive(Debug)]
 pub(crate) struct Server {

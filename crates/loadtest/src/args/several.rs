@@ -15,6 +15,8 @@ use crate::dialect::Kind;
 pub enum Subject {
     /// The hub
     Hub,
+    /// The hub with a Redis of its own, whose CPU is not counted: `cluster` tells it
+    Redis,
     /// The floor with one write per subscriber and loop turn
     Coalesce,
     /// The floor itself, once more: shows the noise of the yardstick

@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::Error;
 use crate::args::{CompareArgs, Foreign, Subject, Target};
 use crate::dialect::Kind;
-use crate::server::{Server, free_address, hub};
+use crate::server::{Server, free_address, hub, join, redis};
 
 /// Events of each topic that the floor keeps where subscribers resume: as many as the hub does by default.
 const FLOOR_HISTORY: &str = "200";
@@ -32,7 +32,10 @@ enum Start {
         prefix: Vec<OsString>,
         coalesce: bool,
     },
-    Hub(PathBuf),
+    Hub {
+        program: PathBuf,
+        redis: bool,
+    },
     Program(PathBuf),
 }
 
@@ -56,8 +59,13 @@ impl Launch {
             let prefix = std::env::args_os().skip(1).take_while(|arg| arg != "compare").collect();
             Ok::<_, Error>(Start::Floor { program: this()?, prefix, coalesce })
         };
+        let hub = |redis| {
+            let program = args.hub.clone().map_or_else(this, Ok)?;
+            Ok::<_, Error>(Start::Hub { program, redis })
+        };
         let (name, kind, start) = match subject {
-            Subject::Hub => ("hub", Kind::Towncrier, Start::Hub(args.hub.clone().map_or_else(this, Ok)?)),
+            Subject::Hub => ("hub", Kind::Towncrier, hub(false)?),
+            Subject::Redis => ("hub with Redis", Kind::Towncrier, hub(true)?),
             Subject::Coalesce => ("coalescing floor", Kind::Floor, floor(true)?),
             Subject::Floor => ("floor", Kind::Floor, floor(false)?),
         };
@@ -74,9 +82,10 @@ impl Launch {
         }
     }
 
-    /// Starts the server on its core and waits until it is ready; with it, what a scenario must know.
-    pub(super) fn start(&self) -> Result<(Server, Target), Error> {
+    /// Starts the server, and what it needs, on its core and waits until it is ready; with it, what a scenario must know.
+    pub(super) fn start(&self) -> Result<(Vec<Server>, Target), Error> {
         let address = free_address()?;
+        let mut needed = Vec::new();
         let command = match &self.start {
             Start::Floor { program, prefix, coalesce } => {
                 let mut command = Command::new(program);
@@ -85,7 +94,15 @@ impl Launch {
                 command.args(coalesce.then_some("--coalesce"));
                 command
             }
-            Start::Hub(program) => hub(program, address),
+            Start::Hub { program, redis: with_redis } => {
+                let mut command = hub(program, address);
+                if *with_redis {
+                    let redis = redis(self.core)?;
+                    join(&mut command, redis.address);
+                    needed.push(redis);
+                }
+                command
+            }
             Start::Program(program) => {
                 let mut command = Command::new(program);
                 command.arg(address.to_string());
@@ -103,6 +120,7 @@ impl Launch {
         target.kind = self.kind;
         target.server_pid = server.pids()?;
         target.output.quiet = self.quiet;
-        Ok((server, target))
+        // The hub ends before its Redis does.
+        Ok((std::iter::once(server).chain(needed).collect(), target))
     }
 }

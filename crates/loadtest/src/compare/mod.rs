@@ -71,7 +71,7 @@ impl Turns<'_> {
                 if !self.args.output.quiet {
                     eprintln!("{:?}: {}, run {round} of {repeat}", self.part, launch.name);
                 }
-                let (_server, target) = launch.start()?;
+                let (_servers, target) = launch.start()?;
                 runs.push(measure(target)?);
             }
         }

@@ -23,8 +23,8 @@ const SHAPES: [Shape; 2] = [
     Shape { subscribers: 1_000, topics: 1, topics_each: 1, rate: 100.0, size: 100 },
     Shape { subscribers: 10_000, topics: 1, topics_each: 1, rate: 10.0, size: 100 },
 ];
-/// No two subscribers have the same five of fifty topics; each topic has a hundred.
-const SETS: Shape = Shape { subscribers: 1_000, topics: 50, topics_each: 5, rate: 100.0, size: 100 };
+/// No two subscribers have the same five of twenty topics; each topic has 250.
+const SETS: Shape = Shape { subscribers: 1_000, topics: 20, topics_each: 5, rate: 100.0, size: 100 };
 const MAX_SUBSCRIBERS: usize = 1_000;
 const MAX_SECONDS: Duration = Duration::from_secs(4);
 const IDLE_SUBSCRIBERS: usize = 15_000;

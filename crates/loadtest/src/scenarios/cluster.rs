@@ -3,8 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddrV4, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -13,7 +12,7 @@ use super::fanout::{FanoutReport, fanout};
 use crate::args::{Audience, ClusterArgs, FanoutArgs, Target, Traffic};
 use crate::client::Faults;
 use crate::report::{Bars, Document, Report, Table};
-use crate::server::{Server, free_address, hub};
+use crate::server::{Server, free_address, hub, join, redis};
 use crate::stats::median;
 use crate::sys::Pinned;
 use crate::{Error, sys};
@@ -76,7 +75,7 @@ pub fn cluster(args: &ClusterArgs) -> Result<ClusterReport, Error> {
         announce(args, &format!("one node, run {repeat}"));
         take(Hub::start(&program, args, None)?.fanout(args)?, &mut embedded, &mut embedded_us);
         announce(args, &format!("{} nodes, run {repeat}", args.nodes));
-        let redis = redis(args)?;
+        let redis = redis(args.server_core)?;
         let joined = Hub::start(&program, args, Some(redis.address))?;
         pings.push(ping(redis.address)?);
         let redis_before = sys::cpu(redis.pid())?;
@@ -122,8 +121,7 @@ impl Hub {
             let address = free_address()?;
             let mut command = hub(program, address);
             if let Some(redis) = redis {
-                command.env("TOWNCRIER__BACKPLANE__KIND", "redis");
-                command.env("TOWNCRIER__BACKPLANE__REDIS__URL", format!("redis://{redis}"));
+                join(&mut command, redis);
             }
             let mut server = Server::start(command, address, args.server_core)?;
             server.wait_until_ready("hub")?;
@@ -157,15 +155,6 @@ impl Hub {
             rate: args.rate,
         })
     }
-}
-
-fn redis(args: &ClusterArgs) -> Result<Server, Error> {
-    let address = free_address()?;
-    let mut command = Command::new(PathBuf::from("redis-server"));
-    command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string(), "--save", "", "--appendonly", "no"]);
-    let mut server = Server::start(command, address, args.server_core)?;
-    server.wait_until_listening("redis-server")?;
-    Ok(server)
 }
 
 /// The round trip of which 99 of 100 are no longer, in ms.
