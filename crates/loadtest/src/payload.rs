@@ -15,10 +15,24 @@ const FILLER: u8 = b'x';
 pub(crate) const SIZE_MIN: usize = TIME_AT + TIME_DIGITS;
 /// The largest event that this tool publishes, in bytes.
 pub(crate) const SIZE_MAX: usize = 1024 * 1024;
-/// As many topics as the stamp has room for, and no more than a run can reasonably connect to.
-pub(crate) const TOPICS_MAX: usize = 100_000;
+/// As many topics as the stamp has room for.
+pub(crate) const TOPICS_MAX: usize = 1_000_000;
 
 const _: () = assert!(TOPICS_MAX <= 10usize.pow(TOPIC_DIGITS as u32));
+
+/// What stands before our data in a JSON object.
+const JSON_DATA: &[u8] = b"\"data\":\"";
+
+/// What a line of data is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// One of our own events.
+    Stamp(Stamp),
+    /// A JSON object without our data: what a hub says for itself.
+    Foreign,
+    /// Not as [`Stamp::write`] made it.
+    Damaged,
+}
 
 /// What one event says about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +57,20 @@ impl Stamp {
         out.push(b' ');
         digits(out, self.due_ns, TIME_DIGITS);
         out.resize(end, FILLER);
+    }
+
+    /// Finds the data of an event in a line of the stream: the line itself, or the string `data` of the JSON object that
+    /// some hubs wrap it into.
+    pub(crate) fn find(line: &[u8]) -> Found {
+        let Some(b'{') = line.first() else {
+            return Self::parse(line).map_or(Found::Damaged, Found::Stamp);
+        };
+        let Some(at) = line.windows(JSON_DATA.len()).position(|window| window == JSON_DATA) else {
+            return Found::Foreign;
+        };
+        let data = &line[at + JSON_DATA.len()..];
+        let end = data.iter().position(|byte| *byte == b'"').unwrap_or(data.len());
+        Self::parse(&data[..end]).map_or(Found::Damaged, Found::Stamp)
     }
 
     /// Reads the data of an event back; `None` if a byte of it is not as [`Stamp::write`] made it.
@@ -102,5 +130,17 @@ mod tests {
             assert_eq!(Stamp::parse(&damaged), None, "byte {at}");
         }
         assert_eq!(Stamp::parse(&data[..SIZE_MIN - 1]), None);
+    }
+
+    #[test]
+    fn finds_itself_in_json() {
+        let mut data = Vec::new();
+        STAMP.write(&mut data);
+        assert_eq!(Stamp::find(&data), Found::Stamp(STAMP));
+        let wrapped = [b"{\"channel\":\"t\",\"pub\":{\"data\":\"", data.as_slice(), b"\"}}"].concat();
+        assert_eq!(Stamp::find(&wrapped), Found::Stamp(STAMP));
+        assert_eq!(Stamp::find(b"{\"connect\":{\"ping\":25}}"), Found::Foreign);
+        assert_eq!(Stamp::find(b"{\"data\":\"000\"}"), Found::Damaged);
+        assert_eq!(Stamp::find(b"hello"), Found::Damaged);
     }
 }

@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::sys::Pinned;
 use crate::{Error, sys};
 
@@ -17,6 +19,8 @@ const READY_POLL: Duration = Duration::from_millis(20);
 const READY_ANSWER: Duration = Duration::from_millis(500);
 /// Connections that the hub is told to allow.
 const HUB_CONNECTIONS_MAX: &str = "30000";
+/// Until a program that was asked to end is made to.
+const END_WITHIN: Duration = Duration::from_secs(3);
 
 /// A hub of this binary on an address, with one worker, ready for many connections.
 pub(crate) fn hub(program: &Path, address: SocketAddrV4) -> Command {
@@ -30,10 +34,29 @@ pub(crate) fn hub(program: &Path, address: SocketAddrV4) -> Command {
     command
 }
 
+/// Makes a hub a node of those that this Redis joins.
+pub(crate) fn join(command: &mut Command, redis: SocketAddrV4) {
+    command
+        .env("TOWNCRIER__BACKPLANE__KIND", "redis")
+        .env("TOWNCRIER__BACKPLANE__REDIS__URL", format!("redis://{redis}"));
+}
+
+/// A Redis of one's own on a core, which keeps nothing on disk.
+pub(crate) fn redis(core: usize) -> Result<Server, Error> {
+    let address = free_address()?;
+    let mut command = Command::new("redis-server");
+    command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string(), "--save", "", "--appendonly", "no"]);
+    let mut server = Server::start(command, address, core)?;
+    server.wait_until_listening("redis-server")?;
+    Ok(server)
+}
+
 /// A running server.
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
+    /// It may have started others, and must end them.
+    has_children: bool,
     pub(crate) address: SocketAddrV4,
 }
 
@@ -47,11 +70,22 @@ impl Server {
         let program = Path::new(command.get_program()).display().to_string();
         let child = command.spawn().map_err(Error::io(format!("cannot start {program}")))?;
         drop(pinned);
-        Ok(Self { child, address })
+        Ok(Self { child, has_children: false, address })
+    }
+
+    /// Asks it to end, and only then makes it, since it may have started others.
+    pub(crate) fn with_children(mut self) -> Self {
+        self.has_children = true;
+        self
     }
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Its process and those that it started.
+    pub(crate) fn pids(&self) -> Result<Vec<u32>, Error> {
+        sys::family(self.pid())
     }
 
     /// Waits until it answers `GET /ready` with 200.
@@ -83,6 +117,13 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // It may have ended by itself; either way it is gone afterwards.
+        if self.has_children {
+            let _ = Pid::from_raw(self.pid().cast_signed()).map(|pid| kill_process(pid, Signal::TERM));
+            let asked = Instant::now();
+            while asked.elapsed() < END_WITHIN && matches!(self.child.try_wait(), Ok(None)) {
+                sleep(READY_POLL);
+            }
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use crate::report::{Table, number};
 use crate::sys::Cpu;
 
 /// Latencies are kept to 1 µs, and longer ones than this count as this, in nanoseconds.
@@ -53,6 +54,21 @@ pub struct Quantiles {
 }
 
 impl Quantiles {
+    /// A table of several, without those that are of nothing.
+    pub(crate) fn table(rows: &[(&str, Option<Self>)]) -> Table {
+        let mut table = Table::default();
+        table.row([&"ms", &"p50", &"p90", &"p99", &"p99.9", &"max"]);
+        for (name, quantiles) in rows {
+            let Some(Self { p50_ms, p90_ms, p99_ms, p999_ms, max_ms }) = quantiles else {
+                continue;
+            };
+            let [p50, p90, p99, p999, max] =
+                [p50_ms, p90_ms, p99_ms, p999_ms, max_ms].map(|value| number(Some(*value), 3));
+            table.row([name, &p50, &p90, &p99, &p999, &max]);
+        }
+        table
+    }
+
     /// `None` of nothing.
     pub(crate) fn of(histogram: &Histogram<u64>) -> Option<Self> {
         if histogram.is_empty() {
@@ -88,6 +104,16 @@ impl ServerCpu {
             system_us_per_delivery: share(cpu.system),
             cores: (cpu.user + cpu.system).as_secs_f64() / window.as_secs_f64().max(f64::MIN_POSITIVE),
         }
+    }
+
+    /// Appends its rows to a table of two columns.
+    pub(crate) fn rows(&self, table: &mut Table) {
+        let three = |value| number(Some(value), 3);
+        table
+            .row([&"server, cores", &number(Some(self.cores), 2)])
+            .row([&"server, CPU µs per delivery", &three(self.us_per_delivery)])
+            .row([&"  in user space", &three(self.user_us_per_delivery)])
+            .row([&"  in the kernel", &three(self.system_us_per_delivery)]);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddrV4;
-use std::ops::Sub;
+use std::ops::{Add, Sub};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -29,8 +29,16 @@ impl Sub for Cpu {
     }
 }
 
+impl Add for Cpu {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { user: self.user + other.user, system: self.system + other.system }
+    }
+}
+
 /// Memory of a process in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Memory {
     /// Resident pages, shared ones by their share.
     pub(crate) pss: u64,
@@ -70,6 +78,65 @@ pub(crate) fn memory(pid: u32) -> Result<Memory, Error> {
         (Some(pss), Some(rss)) => Ok(Memory { pss, rss }),
         _ => Err(Error::Options(format!("/proc/{pid}/smaps_rollup cannot be understood"))),
     }
+}
+
+/// The CPU time of several processes together; `None` of none.
+pub(crate) fn cpu_of_all(pids: &[u32]) -> Result<Option<Cpu>, Error> {
+    let sum = pids.iter().try_fold(Cpu::default(), |sum, pid| Ok(sum + cpu(*pid)?))?;
+    Ok((!pids.is_empty()).then_some(sum))
+}
+
+/// The memory of several processes together.
+pub(crate) fn memory_of_all(pids: &[u32]) -> Result<Memory, Error> {
+    pids.iter().try_fold(Memory::default(), |sum, pid| {
+        let Memory { pss, rss } = memory(*pid)?;
+        Ok(Memory { pss: sum.pss + pss, rss: sum.rss + rss })
+    })
+}
+
+/// What the kernel holds, of the whole machine, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct KernelMemory {
+    /// Buffers of TCP sockets, from `/proc/net/sockstat`.
+    pub(crate) tcp: u64,
+    /// The slab allocator: sockets, files, epoll's records, and everything else, from `/proc/meminfo`.
+    pub(crate) slab: u64,
+}
+
+/// Reads what the kernel holds.
+pub(crate) fn kernel_memory() -> Result<KernelMemory, Error> {
+    let read = |path: &str| fs::read_to_string(path).map_err(Error::io(path));
+    let (sockets, memory) = (read("/proc/net/sockstat")?, read("/proc/meminfo")?);
+    parse_kernel_memory(&sockets, &memory)
+        .ok_or_else(|| Error::Options("/proc/net/sockstat or /proc/meminfo cannot be understood".to_owned()))
+}
+
+fn parse_kernel_memory(sockets: &str, memory: &str) -> Option<KernelMemory> {
+    let tcp = sockets.lines().find_map(|line| line.strip_prefix("TCP: "))?;
+    let mut words = tcp.split(' ').skip_while(|word| *word != "mem").skip(1);
+    let pages: u64 = words.next()?.parse().ok()?;
+    let slab = memory.lines().find_map(|line| line.strip_prefix("Slab:"))?;
+    let kib: u64 = slab.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(KernelMemory { tcp: pages * rustix::param::page_size() as u64, slab: kib * 1024 })
+}
+
+/// A process and all that descend from it, as of now.
+pub(crate) fn family(pid: u32) -> Result<Vec<u32>, Error> {
+    let mut parents = Vec::new();
+    for entry in fs::read_dir("/proc").map_err(Error::io("/proc"))?.flatten() {
+        let Some(child) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        // One that has ended since has no parent any more, and is none of the family.
+        let Ok(text) = fs::read_to_string(entry.path().join("stat")) else { continue };
+        let parent = text.rsplit_once(") ").and_then(|(_, fields)| fields.split(' ').nth(1)?.parse::<u32>().ok());
+        parents.extend(parent.map(|parent| (child, parent)));
+    }
+    let mut family = vec![pid];
+    let mut next = 0;
+    while let Some(parent) = family.get(next).copied() {
+        family.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(child, _)| *child));
+        next += 1;
+    }
+    Ok(family)
 }
 
 /// Runnable processes over the last minute, in all of the machine.
@@ -145,6 +212,23 @@ mod tests {
         assert!(cpu(pid).is_ok() && load_average().is_ok());
         let memory = memory(pid).expect("own memory");
         assert!(memory.rss >= memory.pss && memory.pss > 0, "{memory:?}");
+    }
+
+    #[test]
+    fn what_the_kernel_holds() {
+        let sockets = "sockets: used 1\nTCP: inuse 5 orphan 0 tw 2 alloc 9 mem 3\nUDP: inuse 1 mem 7\n";
+        let memory = parse_kernel_memory(sockets, "MemFree: 1 kB\nSlab:     2048 kB\n").expect("both");
+        assert_eq!(memory, KernelMemory { tcp: 3 * rustix::param::page_size() as u64, slab: 2048 * 1024 });
+        assert!(kernel_memory().is_ok_and(|memory| memory.slab > 0));
+        assert_eq!(parse_kernel_memory("", ""), None);
+    }
+
+    #[test]
+    fn a_family_has_its_children() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep");
+        let family = family(std::process::id());
+        child.kill().and_then(|()| child.wait()).expect("it ends");
+        assert!(family.is_ok_and(|family| family.contains(&child.id()) && family[0] == std::process::id()));
     }
 
     #[test]

@@ -123,6 +123,12 @@ impl Hub {
         self.addr
     }
 
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// A URL of this hub.
     #[must_use]
     pub fn url(&self, path: &str) -> String {

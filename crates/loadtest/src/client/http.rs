@@ -31,6 +31,7 @@ pub(crate) enum Malformed {
 #[derive(Debug)]
 pub(crate) struct Responses {
     state: State,
+    closes: bool,
 }
 
 #[derive(Debug)]
@@ -49,7 +50,12 @@ enum State {
 
 impl Responses {
     pub(crate) fn new() -> Self {
-        Self { state: State::Head(Vec::new()) }
+        Self { state: State::Head(Vec::new()), closes: false }
+    }
+
+    /// Whether the last head said that the server closes the connection, and so answers nothing that follows.
+    pub(crate) fn closes(&self) -> bool {
+        self.closes
     }
 
     /// Takes the next piece off the front of `input`; `None` if that needs more input.
@@ -67,8 +73,8 @@ impl Responses {
                     let Some(status) = read_head(head, input)? else {
                         return Ok(None);
                     };
-                    let framing = parse_framing(head, status)?;
-                    self.state = framing;
+                    let (framing, closes) = parse_framing(head, status)?;
+                    (self.state, self.closes) = (framing, closes);
                     return Ok(Some(Piece::Head(status)));
                 }
                 State::Chunk { left } | State::Length { left } => {
@@ -147,24 +153,28 @@ fn read_head(head: &mut Vec<u8>, input: &mut &[u8]) -> Result<Option<u16>, Malfo
     status.map(Some).ok_or(Malformed::Head)
 }
 
-fn parse_framing(head: &[u8], status: u16) -> Result<State, Malformed> {
-    if status == 204 || status == 304 {
-        return Ok(State::Length { left: 0 });
-    }
+/// How the body is framed, and whether the connection ends with it.
+fn parse_framing(head: &[u8], status: u16) -> Result<(State, bool), Malformed> {
     let text = std::str::from_utf8(head).map_err(|_| Malformed::Head)?;
-    let mut framing = State::UntilClose;
+    let (mut framing, mut chunked, mut closes) = (State::UntilClose, false, false);
     for line in text.split("\r\n").skip(1) {
         let Some((name, value)) = line.split_once(':') else {
             continue;
         };
-        if name.eq_ignore_ascii_case("transfer-encoding") && value.trim().eq_ignore_ascii_case("chunked") {
-            return Ok(State::ChunkSize { size: 0, digits: 0 });
-        }
-        if name.eq_ignore_ascii_case("content-length") {
-            framing = State::Length { left: value.trim().parse().map_err(|_| Malformed::Head)? };
+        let value = value.trim();
+        if name.eq_ignore_ascii_case("transfer-encoding") {
+            chunked |= value.eq_ignore_ascii_case("chunked");
+        } else if name.eq_ignore_ascii_case("content-length") {
+            framing = State::Length { left: value.parse().map_err(|_| Malformed::Head)? };
+        } else if name.eq_ignore_ascii_case("connection") {
+            closes |= value.eq_ignore_ascii_case("close");
         }
     }
-    Ok(framing)
+    Ok(match status {
+        204 | 304 => (State::Length { left: 0 }, closes),
+        _ if chunked => (State::ChunkSize { size: 0, digits: 0 }, closes),
+        _ => (framing, closes),
+    })
 }
 
 #[cfg(test)]
@@ -212,6 +222,17 @@ mod tests {
         }
         let bytes: Vec<&[u8]> = STREAM.chunks(1).collect();
         assert_eq!(read(&bytes).expect("well formed"), expected);
+    }
+
+    #[test]
+    fn tells_when_the_server_closes() {
+        let mut responses = Responses::new();
+        for (head, closes) in [("Connection: close\r\n", true), ("", false), ("connection: keep-alive\r\n", false)] {
+            let text = format!("HTTP/1.1 200 OK\r\n{head}Content-Length: 0\r\n\r\n");
+            let mut input = text.as_bytes();
+            while responses.next(&mut input).expect("well formed").is_some() {}
+            assert_eq!(responses.closes(), closes, "{head}");
+        }
     }
 
     #[test]

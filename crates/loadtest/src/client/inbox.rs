@@ -3,14 +3,15 @@
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::sequence::{Sequence, Verdict};
+use super::sequence::Verdict;
 use super::sse::Message;
+use super::track::Track;
 use crate::stats;
 
 /// Everything that went wrong. A run is good only if all of it is zero.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Faults {
-    /// Deliveries that never came.
+    /// Deliveries that never came, and of which no `gap` told.
     pub lost: u64,
     /// Deliveries that came again.
     pub duplicated: u64,
@@ -63,7 +64,7 @@ impl Faults {
     }
 }
 
-/// Shared by all subscribers of a client.
+/// What subscribers received. Those that are to be told apart have one each.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     pub(crate) deliveries: u64,
@@ -71,12 +72,19 @@ pub(crate) struct Inbox {
     pub(crate) heartbeats: u64,
     /// Streams that have begun.
     pub(crate) connected: usize,
+    /// Connections that ended before that.
+    pub(crate) unopened: u64,
     pub(crate) faults: Faults,
     /// The first thing that went wrong with a connection, in words.
     pub(crate) first_failure: Option<(usize, String)>,
     /// From publish to receipt in nanoseconds, of events due at or after `measure_from_ns`.
     pub(crate) latency: Histogram<u64>,
     pub(crate) measure_from_ns: u64,
+    /// From the beginning of a connection to that of its stream, in nanoseconds.
+    pub(crate) connecting: Histogram<u64>,
+    /// From `away_since_ns` to when a subscriber had all that it had missed, in nanoseconds.
+    pub(crate) catching_up: Histogram<u64>,
+    pub(crate) away_since_ns: u64,
     /// Bytes of data that each event must have.
     pub(crate) size: usize,
 }
@@ -88,45 +96,46 @@ impl Inbox {
             bytes: 0,
             heartbeats: 0,
             connected: 0,
+            unopened: 0,
             faults: Faults::default(),
             first_failure: None,
             latency: stats::histogram(),
             measure_from_ns: u64::MAX,
+            connecting: stats::histogram(),
+            catching_up: stats::histogram(),
+            away_since_ns: 0,
             size: 0,
         }
     }
 
-    /// Takes in what a subscriber of `topic` received at `now_ns`.
+    /// Takes in what a subscriber of `tracks` received at `now_ns`; how many of them have reached their goal by that.
     #[inline]
-    pub(crate) fn take(&mut self, message: Message, topic: u32, sequence: &mut Sequence, now_ns: u64) {
+    pub(crate) fn take(&mut self, message: Message, tracks: &mut [Track], now_ns: u64) -> u32 {
         let stamp = match message {
             Message::Event(stamp) => stamp,
-            Message::Connected => {
-                self.connected += 1;
-                return;
-            }
             Message::Heartbeat => {
                 self.heartbeats += 1;
-                return;
+                return 0;
             }
             Message::Gap => {
                 self.faults.gaps += 1;
-                return;
+                tracks.iter_mut().for_each(Track::excuse);
+                return 0;
             }
-            // The end of the stream that follows is what counts.
-            Message::Close => return,
+            // What begins and ends the stream itself is what counts.
+            Message::Connected | Message::Close => return 0,
             Message::Damaged => {
                 self.faults.damaged += 1;
-                return;
+                return 0;
             }
         };
-        if stamp.topic != topic {
+        let Some(track) = tracks.iter_mut().find(|track| track.topic == stamp.topic) else {
             self.faults.misrouted += 1;
-            return;
-        }
+            return 0;
+        };
         self.deliveries += 1;
         self.faults.damaged += u64::from(stamp.size != self.size);
-        match sequence.observe(stamp.sequence) {
+        match track.observe(stamp.sequence) {
             Verdict::InOrder => {}
             Verdict::Ahead { missing } => self.faults.lost += missing,
             Verdict::Late => {
@@ -138,6 +147,18 @@ impl Inbox {
         if stamp.due_ns >= self.measure_from_ns {
             self.latency.saturating_record(now_ns.saturating_sub(stamp.due_ns));
         }
+        u32::from(track.arrives())
+    }
+
+    /// Notes that the stream of a subscriber began.
+    pub(crate) fn began(&mut self, took_ns: u64) {
+        self.connected += 1;
+        self.connecting.saturating_record(took_ns);
+    }
+
+    /// Notes that a subscriber has all that it had missed.
+    pub(crate) fn caught_up(&mut self, now_ns: u64) {
+        self.catching_up.saturating_record(now_ns.saturating_sub(self.away_since_ns));
     }
 
     /// Notes that the stream of subscriber `index` ended.

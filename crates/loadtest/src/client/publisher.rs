@@ -1,8 +1,12 @@
 //! Publishes at a steady rate over a few keep-alive connections, and reads every answer.
 //!
 //! Event `k` is due at `start + k / rate`, whatever happened to those before it: a slow server makes no gaps in the
-//! schedule, and since latency counts from when an event was due, its slowness shows in full. A topic keeps to one
-//! connection, so that its events are published in the order of their numbers.
+//! schedule, and since latency counts from when an event was due, its slowness shows in full. Without a rate, each is due
+//! when there is room for it: then an answer is what asks for the next. A topic keeps to one connection, so that its events
+//! are published in the order of their numbers.
+//!
+//! A server may close a connection after any answer, if it says so there; then it has not looked at what came after (RFC 9112,
+//! 9.6), so that is published again over a new one.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -28,6 +32,7 @@ pub(crate) const LANE_TOKEN: u64 = 1 << 32;
 /// What to publish and how.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
+    /// Events per second; infinite for as many as are answered.
     pub(crate) rate: f64,
     pub(crate) size: usize,
     /// From the first event to the end of publishing.
@@ -37,7 +42,12 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// How many events that makes.
+    /// Whether an answer asks for the next event, and no schedule.
+    pub(crate) fn is_closed_loop(&self) -> bool {
+        self.rate.is_infinite()
+    }
+
+    /// How many events that makes; without a rate, no end of them.
     pub(crate) fn events(&self) -> u64 {
         (self.rate * self.duration.as_secs_f64()).round() as u64
     }
@@ -47,7 +57,8 @@ impl Plan {
 #[derive(Debug)]
 pub(crate) struct Publisher {
     plan: Plan,
-    topics: TopicSet,
+    target: SocketAddrV4,
+    topics: usize,
     lanes: Vec<Lane>,
     start_ns: u64,
     scheduled: u64,
@@ -64,8 +75,17 @@ pub(crate) struct Tally {
     pub(crate) first_refusal: Option<String>,
     /// From the request's writing to its answer, in nanoseconds.
     pub(crate) answers: Histogram<u64>,
+    /// Connections that the server closed after an answer, as it may, and that were made again.
+    pub(crate) reconnects: u64,
     /// The longest that a request was written after it was due, in nanoseconds.
     pub(crate) lateness_ns_max: u64,
+}
+
+/// A request that has no answer yet.
+#[derive(Debug, Clone, Copy)]
+struct Written {
+    at_ns: u64,
+    stamp: Stamp,
 }
 
 /// One connection.
@@ -73,7 +93,7 @@ pub(crate) struct Tally {
 struct Lane {
     stream: TcpStream,
     waiting: VecDeque<u64>,
-    written_at_ns: VecDeque<u64>,
+    unanswered: VecDeque<Written>,
     out: Vec<u8>,
     sent: usize,
     responses: Responses,
@@ -85,12 +105,12 @@ impl Publisher {
     /// Connects; the first event is due at `start_ns`.
     pub(crate) fn connect(
         target: SocketAddrV4,
-        topics: TopicSet,
+        topics: usize,
         plan: Plan,
         start_ns: u64,
         poller: &Poller,
     ) -> Result<Self, Error> {
-        let lanes = usize::from(plan.lanes).min(topics.len());
+        let lanes = usize::from(plan.lanes).min(topics);
         let lanes = (0..lanes as u64)
             .map(|index| {
                 let lane = Lane::connect(target)?;
@@ -104,12 +124,13 @@ impl Publisher {
             refused: 0,
             first_refusal: None,
             answers: stats::histogram(),
+            reconnects: 0,
             lateness_ns_max: 0,
         };
-        Ok(Self { plan, topics, lanes, start_ns, scheduled: 0, total: plan.events(), tally })
+        Ok(Self { plan, target, topics, lanes, start_ns, scheduled: 0, total: plan.events(), tally })
     }
 
-    /// When event `index` is due.
+    /// When event `index` is due; without a rate, from the start.
     fn due_ns(&self, index: u64) -> u64 {
         self.start_ns + (index as f64 * 1e9 / self.plan.rate) as u64
     }
@@ -121,16 +142,16 @@ impl Publisher {
     }
 
     fn lane_of(&self, index: u64) -> usize {
-        self.topics.of_event(index) % self.lanes.len()
+        (index % self.topics as u64) as usize % self.lanes.len()
     }
 
     /// Writes whatever is due by `until_ns` and may be written.
-    pub(crate) fn advance(&mut self, until_ns: u64, now_ns: u64) -> Result<(), Error> {
+    pub(crate) fn advance(&mut self, topics: &mut TopicSet, until_ns: u64, now_ns: u64) -> Result<(), Error> {
         while self.next_due_ns().is_some_and(|due_ns| due_ns <= until_ns) {
             let lane = self.lane_of(self.scheduled);
             self.lanes[lane].waiting.push_back(self.scheduled);
             self.scheduled += 1;
-            self.write(lane, now_ns)?;
+            self.write(topics, lane, now_ns)?;
         }
         Ok(())
     }
@@ -146,11 +167,7 @@ impl Publisher {
     /// Whether every written request has its answer and none is waiting.
     pub(crate) fn is_done(&self) -> bool {
         self.scheduled == self.total
-            && self.lanes.iter().all(|lane| lane.waiting.is_empty() && lane.written_at_ns.is_empty())
-    }
-
-    pub(crate) fn topics(&self) -> &TopicSet {
-        &self.topics
+            && self.lanes.iter().all(|lane| lane.waiting.is_empty() && lane.unanswered.is_empty())
     }
 
     pub(crate) fn published(&self) -> u64 {
@@ -158,43 +175,60 @@ impl Publisher {
     }
 
     /// Closes the connections.
-    pub(crate) fn finish(self) -> (Tally, TopicSet) {
-        (self.tally, self.topics)
+    pub(crate) fn finish(self) -> Tally {
+        self.tally
     }
 
     /// Reads answers and writes what they make room for.
-    pub(crate) fn on_ready(&mut self, token: u64, ready: Ready, buffer: &mut [u8], now_ns: u64) -> Result<(), Error> {
-        let index = (token - LANE_TOKEN) as usize;
+    pub(crate) fn on_ready(
+        &mut self,
+        topics: &mut TopicSet,
+        poller: &Poller,
+        ready: Ready,
+        buffer: &mut [u8],
+        now_ns: u64,
+    ) -> Result<(), Error> {
+        let index = (ready.token - LANE_TOKEN) as usize;
+        let refusal = topics.dialect().refusal;
         let lane = &mut self.lanes[index];
         loop {
             match lane.stream.read(buffer) {
+                Ok(0) if lane.responses.closes() => return self.again(topics, poller, ready.token),
                 Ok(0) => return Err(Error::Publisher("the server closed it".to_owned())),
                 Ok(length) => {
-                    lane.receive(&buffer[..length], now_ns, &mut self.tally)?;
+                    lane.receive(&buffer[..length], now_ns, refusal, &mut self.tally)?;
                     if length < buffer.len() && !ready.ended {
                         break;
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) if lane.responses.closes() => return self.again(topics, poller, ready.token),
                 Err(error) => return Err(Error::Publisher(error.to_string())),
             }
         }
-        self.write(index, now_ns)
+        self.write(topics, index, now_ns)
     }
 
-    fn write(&mut self, index: usize, now_ns: u64) -> Result<(), Error> {
-        while self.lanes[index].written_at_ns.len() < usize::from(self.plan.pipeline) {
+    /// Replaces a connection that the server said it would close; the new one says when it can be written to.
+    fn again(&mut self, topics: &TopicSet, poller: &Poller, token: u64) -> Result<(), Error> {
+        let lane = &mut self.lanes[(token - LANE_TOKEN) as usize];
+        lane.reconnect(self.target, topics)?;
+        self.tally.reconnects += 1;
+        poller.add(&lane.stream, token)
+    }
+
+    fn write(&mut self, topics: &mut TopicSet, index: usize, now_ns: u64) -> Result<(), Error> {
+        while self.lanes[index].unanswered.len() < usize::from(self.plan.pipeline) {
             let Some(event) = self.lanes[index].waiting.pop_front() else {
                 break;
             };
-            let due_ns = self.due_ns(event);
-            let topic = self.topics.of_event(event);
-            let stamp =
-                Stamp { sequence: self.topics.publish(topic), topic: topic as u32, due_ns, size: self.plan.size };
+            let due_ns = if self.plan.is_closed_loop() { now_ns } else { self.due_ns(event) };
+            let topic = topics.of_event(event);
+            let stamp = Stamp { sequence: topics.publish(topic), topic: topic as u32, due_ns, size: self.plan.size };
             let lane = &mut self.lanes[index];
-            self.topics.write_request(&mut lane.out, stamp);
-            lane.written_at_ns.push_back(now_ns);
+            topics.publish_request(&mut lane.out, self.target, stamp);
+            lane.unanswered.push_back(Written { at_ns: now_ns, stamp });
             self.tally.published += 1;
             self.tally.lateness_ns_max = self.tally.lateness_ns_max.max(now_ns.saturating_sub(due_ns));
         }
@@ -203,6 +237,16 @@ impl Publisher {
 }
 
 impl Lane {
+    /// Connects again, and writes again what the server has not looked at.
+    fn reconnect(&mut self, target: SocketAddrV4, topics: &TopicSet) -> Result<(), Error> {
+        let Self { waiting, unanswered, .. } = std::mem::replace(self, Self::connect(target)?);
+        for written in &unanswered {
+            topics.publish_request(&mut self.out, target, written.stamp);
+        }
+        (self.waiting, self.unanswered) = (waiting, unanswered);
+        Ok(())
+    }
+
     fn connect(target: SocketAddrV4) -> Result<Self, Error> {
         let failed = || Error::io(format!("cannot connect to {target}"));
         let stream = TcpStream::connect_timeout(&target.into(), Duration::from_secs(5)).map_err(failed())?;
@@ -211,7 +255,7 @@ impl Lane {
         Ok(Self {
             stream,
             waiting: VecDeque::new(),
-            written_at_ns: VecDeque::new(),
+            unanswered: VecDeque::new(),
             out: Vec::new(),
             sent: 0,
             responses: Responses::new(),
@@ -220,7 +264,13 @@ impl Lane {
         })
     }
 
-    fn receive(&mut self, mut input: &[u8], now_ns: u64, tally: &mut Tally) -> Result<(), Error> {
+    fn receive(
+        &mut self,
+        mut input: &[u8],
+        now_ns: u64,
+        refusal: Option<&str>,
+        tally: &mut Tally,
+    ) -> Result<(), Error> {
         loop {
             match self.responses.next(&mut input).map_err(|error| Error::Publisher(error.to_string()))? {
                 None => return Ok(()),
@@ -231,20 +281,21 @@ impl Lane {
                 Some(Piece::Body(body)) => {
                     self.body.extend_from_slice(&body[..body.len().min(REASON_MAX - self.body.len())]);
                 }
-                Some(Piece::End) => self.answered(now_ns, tally)?,
+                Some(Piece::End) => self.answered(now_ns, refusal, tally)?,
             }
         }
     }
 
-    fn answered(&mut self, now_ns: u64, tally: &mut Tally) -> Result<(), Error> {
+    fn answered(&mut self, now_ns: u64, refusal: Option<&str>, tally: &mut Tally) -> Result<(), Error> {
         let unasked = || Error::Publisher("an answer to no request".to_owned());
-        let written_ns = self.written_at_ns.pop_front().ok_or_else(unasked)?;
-        tally.answers.saturating_record(now_ns.saturating_sub(written_ns));
-        if (200..300).contains(&self.status) {
+        let written = self.unanswered.pop_front().ok_or_else(unasked)?;
+        tally.answers.saturating_record(now_ns.saturating_sub(written.at_ns));
+        let body = String::from_utf8_lossy(&self.body);
+        let refused = refusal.is_some_and(|refusal| body.contains(refusal));
+        if (200..300).contains(&self.status) && !refused {
             tally.acknowledged += 1;
         } else {
             tally.refused += 1;
-            let body = String::from_utf8_lossy(&self.body);
             tally.first_refusal.get_or_insert_with(|| format!("publish: status {}: {body}", self.status));
         }
         Ok(())
@@ -255,6 +306,8 @@ impl Lane {
             match self.stream.write(&self.out[self.sent..]) {
                 Ok(length) => self.sent += length,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                // Reading finds the end, and connects again.
+                Err(_) if self.responses.closes() => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(Error::Publisher(error.to_string())),
             }

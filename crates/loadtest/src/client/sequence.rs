@@ -26,8 +26,13 @@ pub(crate) struct Sequence {
 
 impl Sequence {
     pub(crate) fn new() -> Self {
+        Self::after(0)
+    }
+
+    /// One that has everything up to `number`.
+    pub(crate) fn after(number: u64) -> Self {
         // What lies before the start counts as seen: it is none of the missing.
-        Self { next: 1, seen: u64::MAX }
+        Self { next: number + 1, seen: u64::MAX }
     }
 
     /// The number that is due next.

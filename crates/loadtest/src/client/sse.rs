@@ -1,14 +1,17 @@
 //! Reads Server-Sent Events out of a body that arrives in pieces of any size.
 //!
-//! No more of the format than the hub writes: LF line ends, one data line per event. A line that lies whole in the read
+//! No more of the format than hubs write: LF line ends, one data line per event. A line that lies whole in the read
 //! buffer is looked at in place; only one that is cut in two is kept, and its memory is given back at its end.
 
 use std::io::BufRead;
 
-use crate::payload::{SIZE_MAX, Stamp};
+use crate::payload::{Found, SIZE_MAX, Stamp};
 
-/// The longest line that can be right, in bytes; one that grows past it counts as damage.
-const LINE_MAX: usize = SIZE_MAX + 64;
+/// The longest line that can be right, in bytes; one that grows past it counts as damage. The margin is for what some hubs
+/// wrap around the data.
+const LINE_MAX: usize = SIZE_MAX + 4096;
+/// The longest id that is kept to resume with, in bytes; a longer one is not believed.
+const CURSOR_MAX: usize = 1024;
 
 /// What one block of the stream means to the load tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +46,8 @@ enum Data {
     #[default]
     Absent,
     Stamped(Stamp),
+    /// What the hub says for itself.
+    Foreign,
     Unreadable,
 }
 
@@ -54,14 +59,34 @@ struct Block {
     comment: bool,
 }
 
+/// The id to resume with. As the standard has it, an `id:` line counts once its block is complete.
+#[derive(Debug, Default)]
+struct Ids {
+    complete: Vec<u8>,
+    block: Option<Vec<u8>>,
+}
+
 /// A position in one event stream.
 #[derive(Debug, Default)]
 pub(crate) struct Events {
     cut_line: Vec<u8>,
     block: Block,
+    /// Only where somebody wants to resume.
+    ids: Option<Box<Ids>>,
 }
 
 impl Events {
+    /// One that remembers ids, so far `cursor`.
+    pub(crate) fn after(cursor: &[u8]) -> Self {
+        let ids = Ids { complete: cursor.to_owned(), block: None };
+        Self { ids: Some(Box::new(ids)), ..Self::default() }
+    }
+
+    /// The id of the newest complete block that had one.
+    pub(crate) fn cursor(&self) -> &[u8] {
+        self.ids.as_ref().map_or(&[], |ids| &ids.complete)
+    }
+
     /// Reads on, and hands each complete block to `take`.
     pub(crate) fn feed(&mut self, mut input: &[u8], mut take: impl FnMut(Message)) {
         while !input.is_empty() {
@@ -77,15 +102,37 @@ impl Events {
                 return;
             };
             let message = if self.cut_line.is_empty() {
-                self.block.line(line)
+                self.line(line)
             } else {
                 let mut whole = std::mem::take(&mut self.cut_line);
                 whole.extend_from_slice(line);
-                self.block.line(&whole)
+                self.line(&whole)
             };
             if let Some(message) = message {
                 take(message);
             }
+        }
+    }
+
+    #[inline]
+    fn line(&mut self, line: &[u8]) -> Option<Message> {
+        if let Some(ids) = &mut self.ids {
+            ids.line(line);
+        }
+        self.block.line(line)
+    }
+}
+
+impl Ids {
+    fn line(&mut self, line: &[u8]) {
+        if line.is_empty() {
+            if let Some(id) = self.block.take() {
+                self.complete = id;
+            }
+        } else if let Some(id) = line.strip_prefix(b"id:")
+            && id.len() <= CURSOR_MAX
+        {
+            self.block = Some(id.strip_prefix(b" ").unwrap_or(id).to_owned());
         }
     }
 }
@@ -96,8 +143,9 @@ impl Block {
         match line {
             [] => return std::mem::take(self).meaning(),
             [b'd', b'a', b't', b'a', b':', b' ', data @ ..] => {
-                self.data = match (self.data, Stamp::parse(data)) {
-                    (Data::Absent, Some(stamp)) => Data::Stamped(stamp),
+                self.data = match (self.data, Stamp::find(data)) {
+                    (Data::Absent, Found::Stamp(stamp)) => Data::Stamped(stamp),
+                    (Data::Absent, Found::Foreign) => Data::Foreign,
                     _ => Data::Unreadable,
                 };
             }
@@ -108,6 +156,7 @@ impl Block {
                     b"heartbeat" => Kind::Heartbeat,
                     b"gap" => Kind::Gap,
                     b"close" => Kind::Close,
+                    b"message" => Kind::Event,
                     _ => Kind::Unknown,
                 };
             }
@@ -120,7 +169,7 @@ impl Block {
     fn meaning(self) -> Option<Message> {
         match (self.kind, self.data) {
             (Kind::Connected, _) => Some(Message::Connected),
-            (Kind::Heartbeat, _) => Some(Message::Heartbeat),
+            (Kind::Heartbeat, _) | (Kind::Event, Data::Foreign) => Some(Message::Heartbeat),
             (Kind::Gap, _) => Some(Message::Gap),
             (Kind::Close, _) => Some(Message::Close),
             (Kind::Event, Data::Stamped(stamp)) => Some(Message::Event(stamp)),
@@ -194,6 +243,25 @@ mod tests {
         data.push(b'\n');
         let twice = [data.as_slice(), &data, b"\n"].concat();
         assert_eq!(read(&[&twice]), [Message::Damaged]);
+    }
+
+    #[test]
+    fn an_id_counts_once_its_block_is_complete() {
+        let mut events = Events::after(b"0-0");
+        for (part, cursor) in [
+            ("id: 5-0\ndata", "0-0"),
+            (": {}\n", "0-0"),
+            ("\n", "5-0"),
+            ("id: 6-0\n: ping\n\n", "6-0"),
+            ("data: {}\n\nid: 7-0", "6-0"),
+            ("\n\n", "7-0"),
+        ] {
+            events.feed(part.as_bytes(), |_| {});
+            assert_eq!(events.cursor(), cursor.as_bytes(), "after {part:?}");
+        }
+        let mut forgetful = Events::default();
+        forgetful.feed(b"id: 5-0\n\n", |_| {});
+        assert_eq!(forgetful.cursor(), b"");
     }
 
     #[test]

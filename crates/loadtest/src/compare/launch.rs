@@ -5,58 +5,122 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::Error;
-use crate::args::{CompareArgs, Subject};
-use crate::server::{Server, free_address, hub};
+use crate::args::{CompareArgs, Foreign, Subject, Target};
+use crate::dialect::Kind;
+use crate::server::{Server, free_address, hub, join, redis};
+
+/// Events of each topic that the floor keeps where subscribers resume: as many as the hub does by default.
+const FLOOR_HISTORY: &str = "200";
 
 /// How to start a server.
 #[derive(Debug)]
 pub(super) struct Launch {
-    pub(super) name: &'static str,
-    program: PathBuf,
-    kind: Subject,
-    /// What stands before our own scenario's name on the command line: nothing, or the sub-command that leads here.
-    prefix: Vec<OsString>,
+    /// In tables and charts.
+    pub(super) name: String,
+    kind: Kind,
+    start: Start,
     core: usize,
+    quiet: bool,
+}
+
+#[derive(Debug)]
+enum Start {
+    /// This program's own floor. What stands before the scenario on the command line is nothing, or the sub-command that
+    /// leads here.
+    Floor {
+        program: PathBuf,
+        prefix: Vec<OsString>,
+        coalesce: bool,
+    },
+    Hub {
+        program: PathBuf,
+        redis: bool,
+    },
+    Program(PathBuf),
 }
 
 impl Launch {
-    /// The yardstick.
-    pub(super) fn floor(args: &CompareArgs) -> Result<Self, Error> {
-        Self::new(args, Subject::Floor)
+    /// The yardstick, what is held against it, and what others brought.
+    pub(super) fn all(args: &CompareArgs) -> Result<Vec<Self>, Error> {
+        let subjects = std::iter::once(Subject::Floor).chain(args.subject.iter().copied());
+        let mut all = subjects.map(|subject| Self::own(args, subject)).collect::<Result<Vec<_>, Error>>()?;
+        if all.iter().filter(|launch| launch.name == "floor").count() > 1 {
+            let again = all.iter_mut().skip(1).filter(|launch| launch.name == "floor");
+            again.for_each(|launch| "floor again".clone_into(&mut launch.name));
+        }
+        all.extend(args.server.iter().map(|foreign| Self::foreign(args, foreign)));
+        Ok(all)
     }
 
-    /// What is held against it.
-    pub(super) fn subject(args: &CompareArgs) -> Result<Self, Error> {
-        Self::new(args, args.subject)
-    }
-
-    fn new(args: &CompareArgs, kind: Subject) -> Result<Self, Error> {
+    fn own(args: &CompareArgs, subject: Subject) -> Result<Self, Error> {
         let this = || std::env::current_exe().map_err(Error::io("own executable"));
-        let (name, program) = match kind {
-            Subject::Hub => ("hub", args.hub.clone().map_or_else(this, Ok)?),
-            Subject::Coalesce => ("coalescing floor", this()?),
-            Subject::Floor => ("floor", this()?),
+        let floor = |coalesce| {
+            // This process was started with `[prefix…] compare …`, so `[prefix…] floor` starts the floor.
+            let prefix = std::env::args_os().skip(1).take_while(|arg| arg != "compare").collect();
+            Ok::<_, Error>(Start::Floor { program: this()?, prefix, coalesce })
         };
-        // This process was started with `[prefix…] compare …`, so `[prefix…] floor` starts the floor.
-        let prefix = std::env::args_os().skip(1).take_while(|arg| arg != "compare").collect();
-        Ok(Self { name, program, kind, prefix, core: args.server_core })
+        let hub = |redis| {
+            let program = args.hub.clone().map_or_else(this, Ok)?;
+            Ok::<_, Error>(Start::Hub { program, redis })
+        };
+        let (name, kind, start) = match subject {
+            Subject::Hub => ("hub", Kind::Towncrier, hub(false)?),
+            Subject::Redis => ("hub with Redis", Kind::Towncrier, hub(true)?),
+            Subject::Coalesce => ("coalescing floor", Kind::Floor, floor(true)?),
+            Subject::Floor => ("floor", Kind::Floor, floor(false)?),
+        };
+        Ok(Self { name: name.to_owned(), kind, start, core: args.server_core, quiet: args.output.quiet })
     }
 
-    /// Starts the server on its core and waits until it is ready.
-    pub(super) fn start(&self) -> Result<Server, Error> {
+    fn foreign(args: &CompareArgs, foreign: &Foreign) -> Self {
+        Self {
+            name: foreign.kind.name().to_owned(),
+            kind: foreign.kind,
+            start: Start::Program(foreign.program.clone()),
+            core: args.server_core,
+            quiet: args.output.quiet,
+        }
+    }
+
+    /// Starts the server, and what it needs, on its core and waits until it is ready; with it, what a scenario must know.
+    pub(super) fn start(&self) -> Result<(Vec<Server>, Target), Error> {
         let address = free_address()?;
-        let command = if self.kind == Subject::Hub {
-            hub(&self.program, address)
-        } else {
-            let mut command = Command::new(&self.program);
-            command.args(&self.prefix).arg("floor").arg("--listen").arg(address.to_string());
-            if self.kind == Subject::Coalesce {
-                command.arg("--coalesce");
+        let mut needed = Vec::new();
+        let command = match &self.start {
+            Start::Floor { program, prefix, coalesce } => {
+                let mut command = Command::new(program);
+                command.args(prefix).args(["floor", "--listen"]).arg(address.to_string());
+                command.args(["--history", FLOOR_HISTORY]);
+                command.args(coalesce.then_some("--coalesce"));
+                command
             }
-            command
+            Start::Hub { program, redis: with_redis } => {
+                let mut command = hub(program, address);
+                if *with_redis {
+                    let redis = redis(self.core)?;
+                    join(&mut command, redis.address);
+                    needed.push(redis);
+                }
+                command
+            }
+            Start::Program(program) => {
+                let mut command = Command::new(program);
+                command.arg(address.to_string());
+                command
+            }
         };
         let mut server = Server::start(command, address, self.core)?;
-        server.wait_until_ready(self.name)?;
-        Ok(server)
+        if matches!(self.start, Start::Program(_)) {
+            server = server.with_children();
+            server.wait_until_listening(&self.name)?;
+        } else {
+            server.wait_until_ready(&self.name)?;
+        }
+        let mut target = Target::new(address);
+        target.kind = self.kind;
+        target.server_pid = server.pids()?;
+        target.output.quiet = self.quiet;
+        // The hub ends before its Redis does.
+        Ok((std::iter::once(server).chain(needed).collect(), target))
     }
 }

@@ -1,197 +1,216 @@
-//! The table of `compare`: medians, and ratios to the floor.
-
-use std::fmt;
+//! What `compare` came to: for each part a table with a row for each server, and its charts.
 
 use serde::Serialize;
 
-use super::Shape;
-use crate::Error;
+use super::Runs;
+use super::grid::{Figure, Grid};
+use super::parts::Shape;
 use crate::client::Faults;
-use crate::fanout::{FanoutReport, write_faults};
-use crate::idle::IdleReport;
-use crate::report::{Report, Table, number};
-use crate::stats::median;
-use crate::topics::TopicsReport;
+use crate::report::{Document, Report};
+use crate::{FanoutReport, IdleReport, MaxReport, PublishReport, StormReport, TopicsReport};
 
-/// A load average above this makes the figures doubtful.
-const LOAD_AVERAGE_QUIET: f64 = 0.5;
-
-/// What counts of one run.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(crate) struct Run {
-    pub(crate) us_per_delivery: f64,
-    pub(crate) user_us_per_delivery: f64,
-    pub(crate) p99_ms: Option<f64>,
-    pub(crate) deliveries_per_s: f64,
-    pub(crate) client_was_bottleneck: bool,
-    pub(crate) schedule_was_kept: bool,
-    pub(crate) faults: Faults,
-}
-
-impl Run {
-    pub(crate) fn of(report: &FanoutReport) -> Result<Self, Error> {
-        let unmeasured = || Error::Options("the server's CPU was not measured".to_owned());
-        let server = report.server.ok_or_else(unmeasured)?;
-        Ok(Self {
-            us_per_delivery: server.us_per_delivery,
-            user_us_per_delivery: server.user_us_per_delivery,
-            p99_ms: report.latency.map(|latency| latency.p99_ms),
-            deliveries_per_s: report.deliveries_per_s,
-            client_was_bottleneck: report.client_was_bottleneck,
-            schedule_was_kept: report.schedule_was_kept(),
-            faults: report.faults,
-        })
-    }
-}
-
-/// One shape of load on both servers.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Comparison {
-    shape: Shape,
-    floor: Vec<Run>,
-    subject: Vec<Run>,
-    /// The subject's median CPU per delivery by the floor's.
-    pub cpu_ratio: Option<f64>,
-    /// The subject's median p99 by the floor's.
-    pub p99_ratio: Option<f64>,
-}
-
-/// The whole comparison. Where there is a list of two, the floor is first.
+/// The whole comparison. Each list has an element for each of the servers, the floor first, and in that its runs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct CompareReport {
-    /// What was held against the floor.
-    pub subject: &'static str,
-    /// The machine's load average before the first run: what others were doing meanwhile is in the figures.
-    pub load_average_before: f64,
-    /// A comparison for each shape of load.
-    pub shapes: Vec<Comparison>,
-    /// Memory of idle connections: the floor's, then the subject's.
-    pub idle: Vec<IdleReport>,
-    /// The sweep over numbers of topics: the floor's, then the subject's.
-    pub topics: Vec<TopicsReport>,
+    /// Their names.
+    pub servers: Vec<String>,
+    pub(crate) fanout: Vec<(Shape, Runs<FanoutReport>)>,
+    pub(crate) max: Runs<MaxReport>,
+    pub(crate) idle: Runs<IdleReport>,
+    pub(crate) storm: Runs<StormReport>,
+    pub(crate) publish: Runs<PublishReport>,
+    pub(crate) topics: Runs<TopicsReport>,
 }
 
 impl CompareReport {
-    pub(super) fn new(subject: &'static str, load_average_before: f64) -> Self {
-        Self { subject, load_average_before, shapes: Vec::new(), idle: Vec::new(), topics: Vec::new() }
+    pub(super) fn new(servers: Vec<String>) -> Self {
+        Self {
+            servers,
+            fanout: Vec::new(),
+            max: Vec::new(),
+            idle: Vec::new(),
+            storm: Vec::new(),
+            publish: Vec::new(),
+            topics: Vec::new(),
+        }
     }
 
-    pub(super) fn add_shape(&mut self, shape: Shape, floor: Vec<Run>, subject: Vec<Run>) {
-        let ratio = |value: fn(&Run) -> Option<f64>| {
-            let [floor, subject] = [&floor, &subject].map(|runs| median(runs.iter().filter_map(value)));
-            floor.zip(subject).filter(|(floor, _)| *floor > 0.0).map(|(floor, subject)| subject / floor)
-        };
-        let cpu_ratio = ratio(|run| Some(run.us_per_delivery));
-        let p99_ratio = ratio(|run| run.p99_ms);
-        self.shapes.push(Comparison { shape, floor, subject, cpu_ratio, p99_ratio });
+    /// Whether every run passed, with its server and what went wrong.
+    fn verdicts(&self) -> Vec<(&str, bool, Faults, Option<&str>)> {
+        fn of<'a, R: Report>(
+            servers: &'a [String],
+            runs: &'a Runs<R>,
+            look: fn(&R) -> (Faults, Option<&str>),
+        ) -> impl Iterator<Item = (&'a str, bool, Faults, Option<&'a str>)> {
+            servers.iter().zip(runs).flat_map(move |(name, runs)| {
+                runs.iter().map(move |run| {
+                    let (faults, problem) = look(run);
+                    (name.as_str(), run.passed(), faults, problem)
+                })
+            })
+        }
+        let servers = &self.servers;
+        let fanouts =
+            self.fanout.iter().flat_map(|(_, runs)| of(servers, runs, |run| (run.faults, run.problem.as_deref())));
+        fanouts
+            .chain(of(servers, &self.max, |run| (run.faults, run.problem.as_deref())))
+            .chain(of(servers, &self.idle, |run| (run.faults, run.problem.as_deref())))
+            .chain(of(servers, &self.storm, |run| (run.faults, run.problem.as_deref())))
+            .chain(of(servers, &self.publish, |run| (run.faults, run.problem.as_deref())))
+            .chain(of(servers, &self.topics, |run| (run.faults, run.problem.as_deref())))
+            .collect()
     }
 
-    pub(super) fn add_idle(&mut self, report: IdleReport) {
-        self.idle.push(report);
+    fn grid<'a, R>(&'a self, runs: &'a Runs<R>, figures: Vec<Figure<R>>) -> Grid<'a, R> {
+        Grid { servers: &self.servers, runs, figures }
     }
 
-    pub(super) fn add_topics(&mut self, report: TopicsReport) {
-        self.topics.push(report);
+    fn fanout_part(&self, shape: &Shape, runs: &Runs<FanoutReport>) -> Document {
+        let Shape { subscribers, topics, topics_each, rate, size } = shape;
+        let sets = if *topics_each > 1 { format!(", {topics_each} each, no two the same") } else { String::new() };
+        let mut part = Document::new(format!(
+            "Fan-out: {subscribers} subscribers, {topics} topics{sets}, {rate} events/s of {size} B"
+        ));
+        let grid = self.grid(
+            runs,
+            vec![
+                Figure { name: "CPU µs per delivery", digits: 3, of: |run| Some(run.server?.us_per_delivery) },
+                Figure { name: "in user space", digits: 3, of: |run| Some(run.server?.user_us_per_delivery) },
+                Figure { name: "p50 ms", digits: 2, of: |run| Some(run.latency?.p50_ms) },
+                Figure { name: "p99 ms", digits: 2, of: |run| Some(run.latency?.p99_ms) },
+                Figure { name: "bytes per delivery", digits: 0, of: |run| Some(run.bytes_per_delivery) },
+            ],
+        );
+        part.table(grid.table());
+        part.bars(grid.bars(0, "Server CPU per delivery", "µs")).bars(grid.bars(
+            3,
+            "p99 from publish to receipt",
+            "ms",
+        ));
+        let late = runs.iter().flatten().filter(|run| !run.schedule_was_kept()).count();
+        if late > 0 {
+            part.failure(format!("The schedule was not kept in {late} runs."));
+        }
+        bottleneck(&mut part, runs, |run| run.client_was_bottleneck);
+        part
     }
 
-    /// Everything that went wrong in any run.
-    #[must_use]
-    pub fn faults(&self) -> Faults {
-        let runs = self.shapes.iter().flat_map(|shape| shape.floor.iter().chain(&shape.subject));
-        let mut sum = Faults::default();
-        runs.map(|run| run.faults)
-            .chain(self.idle.iter().map(|report| report.faults))
-            .chain(self.topics.iter().map(|report| report.faults))
-            .for_each(|faults| sum.add(faults));
-        sum
+    fn max_part(&self) -> Document {
+        let mut part = Document::new("Most deliveries a second at p99 < 1 s");
+        let grid =
+            self.grid(&self.max, vec![Figure { name: "deliveries/s", digits: 0, of: |run| run.deliveries_per_s }]);
+        let points = |runs: &Vec<MaxReport>| runs.first().map(MaxReport::points).unwrap_or_default();
+        let series = self.servers.iter().cloned().zip(self.max.iter().map(points)).collect();
+        part.table(grid.table()).bars(grid.bars(0, "Most deliveries a second", "/s")).lines(MaxReport::chart(series));
+        bottleneck(&mut part, &self.max, |run| run.client_was_bottleneck);
+        part
+    }
+
+    fn idle_part(&self) -> Document {
+        let mut part = Document::new("An idle connection");
+        let last = |run: &IdleReport| Some(run.memory.last()?.bytes_per_connection);
+        let grid = self.grid(
+            &self.idle,
+            vec![
+                Figure { name: "PSS B", digits: 0, of: IdleReport::bytes_per_connection },
+                Figure { name: "after traffic and reconnects", digits: 0, of: last },
+                Figure { name: "cores, idle", digits: 3, of: |run| Some(run.idle_cores) },
+            ],
+        );
+        part.table(grid.table()).bars(grid.bars(0, "User-space memory of an idle connection", "B"));
+        part.bars(grid.bars(1, "The same after traffic and three rounds of reconnects", "B"));
+        part
+    }
+
+    fn storm_part(&self) -> Document {
+        let mut part = Document::new("All are cut and resume");
+        let grid = self.grid(
+            &self.storm,
+            vec![
+                Figure { name: "all caught up, s", digits: 3, of: |run| run.seconds().reduce(f64::max) },
+                Figure { name: "p50 ms", digits: 0, of: |run| Some(run.catching_up?.p50_ms) },
+                Figure { name: "p99 ms", digits: 0, of: |run| Some(run.catching_up?.p99_ms) },
+            ],
+        );
+        part.table(grid.table()).bars(grid.bars(0, "Until the last has caught up", "s"));
+        bottleneck(&mut part, &self.storm, |run| run.rounds.iter().any(|round| round.client_was_bottleneck));
+        part
+    }
+
+    fn publish_part(&self) -> Document {
+        let mut part = Document::new("Publishing, as fast as answered");
+        let grid = self.grid(
+            &self.publish,
+            vec![
+                Figure { name: "publishes/s", digits: 0, of: |run| Some(run.publishes_per_s) },
+                Figure { name: "CPU µs per publish", digits: 1, of: |run| run.us_per_publish },
+                Figure { name: "answer p50 ms", digits: 2, of: |run| Some(run.answer?.p50_ms) },
+                Figure { name: "answer p99 ms", digits: 2, of: |run| Some(run.answer?.p99_ms) },
+            ],
+        );
+        part.table(grid.table()).bars(grid.bars(0, "Publishes a second", "/s"));
+        bottleneck(&mut part, &self.publish, |run| run.client_was_bottleneck);
+        part
+    }
+
+    fn topics_part(&self) -> Document {
+        let mut part = Document::new("The same deliveries over more topics");
+        let points = |runs: &Vec<TopicsReport>| runs.first().map(TopicsReport::points).unwrap_or_default();
+        let series = self.servers.iter().cloned().zip(self.topics.iter().map(points)).collect();
+        part.lines(TopicsReport::chart(series));
+        for (name, runs) in self.servers.iter().zip(&self.topics) {
+            for run in runs {
+                part.text(name.clone());
+                part.blocks(run.document());
+            }
+        }
+        part
+    }
+}
+
+/// Says in how many runs the client may be what was measured.
+fn bottleneck<R>(part: &mut Document, runs: &Runs<R>, was: fn(&R) -> bool) {
+    let busy = runs.iter().flatten().filter(|run| was(run)).count();
+    if busy > 0 {
+        let all = runs.iter().flatten().count();
+        part.failure(format!("The client was the bottleneck in {busy} of {all} runs."));
     }
 }
 
 impl Report for CompareReport {
     fn passed(&self) -> bool {
-        self.faults().is_empty()
+        let verdicts = self.verdicts();
+        !verdicts.is_empty() && verdicts.iter().all(|(_, passed, ..)| *passed)
     }
-}
 
-impl fmt::Display for CompareReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for comparison in &self.shapes {
-            comparison.write(f, self.subject)?;
+    fn document(&self) -> Document {
+        let mut document = Document::new(format!("Side by side: {}", self.servers.join(", ")));
+        document.text(
+            "Medians of the runs, and ratios to the floor: a bare epoll server that does the least that any must.",
+        );
+        for (shape, runs) in &self.fanout {
+            document.part(self.fanout_part(shape, runs));
         }
-        let names = ["floor", self.subject];
-        if !self.idle.is_empty() {
-            let mut table = Table::default();
-            table.row([&"idle", &"connections", &"PSS B/connection", &"cores"]);
-            for (name, idle) in names.iter().zip(&self.idle) {
-                let bytes = number(idle.bytes_per_connection(), 0);
-                table.row([name, &idle.subscribers, &bytes, &format!("{:.3}", idle.idle_cores)]);
+        for (there, part) in [
+            (!self.max.is_empty(), Self::max_part as fn(&Self) -> Document),
+            (!self.idle.is_empty(), Self::idle_part),
+            (!self.storm.is_empty(), Self::storm_part),
+            (!self.publish.is_empty(), Self::publish_part),
+            (!self.topics.is_empty(), Self::topics_part),
+        ] {
+            if there {
+                document.part(part(self));
             }
-            writeln!(f, "{table}")?;
         }
-        for (name, topics) in names.iter().zip(&self.topics) {
-            writeln!(f, "{name}: {topics}")?;
+        let mut sum = Faults::default();
+        for (name, passed, faults, problem) in self.verdicts() {
+            sum.add(faults);
+            if !passed {
+                document.failure(format!("{name} failed{}", problem.map_or(String::new(), |why| format!(": {why}"))));
+            }
         }
-        self.write_topics_ratio(f)?;
-        if self.load_average_before > LOAD_AVERAGE_QUIET {
-            let load = self.load_average_before;
-            writeln!(
-                f,
-                "\nThe machine was busy before this began (load average {load:.1}): repeat it on a quiet one."
-            )?;
-        }
-        write_faults(f, &self.faults(), None)
-    }
-}
-
-impl CompareReport {
-    /// The two sweeps side by side: what the kernel charges for spreading out is in both.
-    fn write_topics_ratio(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [floor, subject] = self.topics.as_slice() else {
-            return Ok(());
-        };
-        let mut table = Table::default();
-        table.row([&"topics, CPU µs per delivery", &"floor", &self.subject, &"ratio"]);
-        for (floor, subject) in floor.rows.iter().zip(&subject.rows) {
-            let (floor_us, subject_us) = (floor.us_per_delivery, subject.us_per_delivery);
-            let ratio = (floor_us > 0.0).then(|| subject_us / floor_us);
-            let two = |value: f64| format!("{value:.2}");
-            table.row([&floor.topics, &two(floor_us), &two(subject_us), &number(ratio, 2)]);
-        }
-        write!(f, "{table}")
-    }
-}
-
-impl Comparison {
-    fn write(&self, f: &mut fmt::Formatter<'_>, subject: &str) -> fmt::Result {
-        let Shape { subscribers, rate, size } = self.shape;
-        writeln!(f, "{subscribers} subscribers, {rate} events/s, {size} B; CPU in µs per delivery\n")?;
-        let mut table = Table::default();
-        table.row([&"", &"CPU", &"least", &"most", &"user space", &"p99 ms", &"deliveries/s"]);
-        for (name, runs) in [("floor", &self.floor), (subject, &self.subject)] {
-            let middle = |value: fn(&Run) -> Option<f64>, digits| number(median(runs.iter().filter_map(value)), digits);
-            let cpu = || runs.iter().map(|run| run.us_per_delivery);
-            table.row([
-                &name,
-                &middle(|run| Some(run.us_per_delivery), 3),
-                &number(cpu().reduce(f64::min), 3),
-                &number(cpu().reduce(f64::max), 3),
-                &middle(|run| Some(run.user_us_per_delivery), 3),
-                &middle(|run| run.p99_ms, 2),
-                &middle(|run| Some(run.deliveries_per_s), 0),
-            ]);
-        }
-        table.row([&"ratio", &number(self.cpu_ratio, 3), &"", &"", &"", &number(self.p99_ratio, 2)]);
-        writeln!(f, "{table}")?;
-        let runs = || self.floor.iter().chain(&self.subject);
-        let count = |wrong: fn(&Run) -> bool| runs().filter(|run| wrong(run)).count();
-        let (busy, late) = (count(|run| run.client_was_bottleneck), count(|run| !run.schedule_was_kept));
-        if busy > 0 {
-            writeln!(f, "The client was the bottleneck in {busy} of {} runs.\n", runs().count())?;
-        }
-        if late > 0 {
-            writeln!(f, "The schedule was not kept in {late} of {} runs.\n", runs().count())?;
-        }
-        Ok(())
+        document.faults(&sum, None);
+        document
     }
 }

@@ -17,14 +17,15 @@ pub(super) struct Gone;
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: TcpStream,
-    pub(super) seat: Option<Seat>,
+    /// Of a subscriber, one for each topic.
+    pub(super) seats: Box<[Seat]>,
     /// Bytes that did not fit into the socket.
     waiting: Option<Vec<u8>>,
 }
 
 impl Connection {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, seat: None, waiting: None }
+        Self { stream, seats: Box::default(), waiting: None }
     }
 
     /// Reads all there is into `input`.

@@ -1,7 +1,8 @@
 //! The floor: a bare epoll server, the least that any hub must do. It is what a hub is measured against.
 //!
 //! One thread. A publish makes one frame and one `write` per subscriber; with coalescing the frames of a loop turn go out
-//! together. It knows no history, no patterns, no resuming and no heartbeats, and reads only what the load client sends.
+//! together. It knows no patterns and no heartbeats, no history unless it is told to keep some, and reads only what the load
+//! client sends.
 
 mod connection;
 mod request;
@@ -21,7 +22,7 @@ use crate::poll::{Poller, Ready};
 use crate::{Error, sys};
 use connection::{Connection, Gone};
 use request::{Request, Unreadable};
-use rooms::Rooms;
+use rooms::{Rooms, Seat};
 
 /// Connections that the kernel may hold for us; it cuts this to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -36,7 +37,7 @@ const STREAM_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\
 /// Runs the `floor` sub-command until its lifetime is over.
 pub(crate) fn serve(args: &FloorArgs) -> Result<ExitCode, Error> {
     sys::raise_file_limit();
-    let mut floor = Floor::bind(args.listen, args.coalesce)?;
+    let mut floor = Floor::bind(args.listen, args.coalesce)?.remember(args.history as usize);
     floor.run(args.lifetime, &AtomicBool::new(false))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -47,6 +48,8 @@ pub struct Floor {
     listener: TcpListener,
     poller: Poller,
     coalesce: bool,
+    /// Events of each topic that are kept.
+    history: usize,
     connections: Vec<Option<Connection>>,
     free: Vec<u32>,
     /// Requests that have come only in part, by connection.
@@ -79,6 +82,7 @@ impl Floor {
             listener,
             poller,
             coalesce,
+            history: 0,
             connections: Vec::new(),
             free: Vec::new(),
             partial: HashMap::new(),
@@ -88,6 +92,13 @@ impl Floor {
             frame: Vec::new(),
             sequence: 0,
         })
+    }
+
+    /// Keeps so many events of each topic for those who resume.
+    #[must_use]
+    pub fn remember(mut self, events: usize) -> Self {
+        self.history = events;
+        self
     }
 
     /// The port that it listens on.
@@ -167,7 +178,7 @@ impl Floor {
 
     fn answer(&mut self, number: u32, request: Request<'_>) -> Result<(), Gone> {
         let (status, body) = match request {
-            Request::Subscribe { topic } => return self.subscribe(number, topic),
+            Request::Subscribe { query, after } => return self.subscribe(number, query, after),
             Request::Publish { topic, data } => {
                 let id = self.publish(topic, data);
                 ("200 OK", format!("{{\"id\":\"{id}\",\"topic\":\"{}\"}}", String::from_utf8_lossy(topic)))
@@ -180,19 +191,28 @@ impl Floor {
         self.send(number, (head + &body).as_bytes())
     }
 
-    fn subscribe(&mut self, number: u32, topic: &[u8]) -> Result<(), Gone> {
-        if self.connections[number as usize].as_ref().is_none_or(|connection| connection.seat.is_some()) {
+    fn subscribe(&mut self, number: u32, query: &[u8], after: Option<u64>) -> Result<(), Gone> {
+        if self.connections[number as usize].as_ref().is_none_or(|connection| !connection.seats.is_empty()) {
             return Err(Gone);
         }
-        let first = b"retry: 2000\nid: 0-0\nevent: connected\ndata: {\"session\":\"\",\"node\":\"floor\",\"resumed\":false}\n\n";
+        // Whoever comes in this turn has what is unsent in the history, or does not want it.
+        self.send_coalesced();
+        let seats: Box<[Seat]> = request::topics(query).map(|topic| self.rooms.join(topic, number)).collect();
+        let id = after.unwrap_or(self.sequence);
+        let resumed = after.is_some();
+        let first = format!(
+            "retry: 2000\nid: 0-{id}\nevent: connected\n\
+             data: {{\"session\":\"\",\"node\":\"floor\",\"resumed\":{resumed}}}\n\n"
+        );
         let mut opening = STREAM_HEAD.to_vec();
-        chunk(&mut opening, &[first]);
-        self.send(number, &opening)?;
-        let seat = self.rooms.join(topic, number);
-        if let Some(connection) = &mut self.connections[number as usize] {
-            connection.seat = Some(seat);
+        chunk(&mut opening, &[first.as_bytes()]);
+        if let Some(after) = after {
+            self.rooms.replay(seats.iter().map(|seat| seat.room), after, &mut opening);
         }
-        Ok(())
+        if let Some(connection) = &mut self.connections[number as usize] {
+            connection.seats = seats;
+        }
+        self.send(number, &opening)
     }
 
     fn send(&mut self, number: u32, bytes: &[u8]) -> Result<(), Gone> {
@@ -208,19 +228,22 @@ impl Floor {
             return id;
         };
         let event: [&[u8]; 5] = [b"id: ", id.as_bytes(), b"\ndata: ", data, b"\n\n"];
+        let mut frame = std::mem::take(&mut self.frame);
+        chunk(&mut frame, &event);
+        if self.history > 0 {
+            self.rooms.room(number).remember(self.sequence, &frame, self.history);
+        }
         if self.coalesce {
             let room = self.rooms.room(number);
             if room.unsent.is_empty() {
                 self.dirty.push(number);
             }
-            chunk(&mut room.unsent, &event);
+            room.unsent.extend_from_slice(&frame);
         } else {
-            let mut frame = std::mem::take(&mut self.frame);
-            chunk(&mut frame, &event);
             self.send_to_room(number, &frame);
-            frame.clear();
-            self.frame = frame;
         }
+        frame.clear();
+        self.frame = frame;
         id
     }
 
@@ -250,13 +273,13 @@ impl Floor {
             };
             self.partial.remove(&number);
             self.free.push(number);
-            let Some(seat) = connection.seat else {
-                continue;
-            };
-            if let Some(moved) = self.rooms.leave(seat)
-                && let Some(moved) = &mut self.connections[moved as usize]
-            {
-                moved.seat = Some(seat);
+            for seat in connection.seats {
+                if let Some(moved) = self.rooms.leave(seat)
+                    && let Some(moved) = &mut self.connections[moved as usize]
+                    && let Some(place) = moved.seats.iter_mut().find(|other| other.room == seat.room)
+                {
+                    *place = seat;
+                }
             }
         }
     }

@@ -6,8 +6,15 @@ const REQUEST_MAX: usize = crate::payload::SIZE_MAX + 16 * 1024;
 /// A request of the load client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Request<'a> {
-    Subscribe { topic: &'a [u8] },
-    Publish { topic: &'a [u8], data: &'a [u8] },
+    /// To the topics of a query, from behind an event if it resumes.
+    Subscribe {
+        query: &'a [u8],
+        after: Option<u64>,
+    },
+    Publish {
+        topic: &'a [u8],
+        data: &'a [u8],
+    },
     Ready,
     Unknown,
 }
@@ -30,7 +37,7 @@ pub(super) fn parse(input: &[u8]) -> Result<Option<(Request<'_>, usize)>, Unread
         return Ok(None);
     };
     let request = if let Some(path) = head.strip_prefix(b"GET ") {
-        get(path)
+        get(path, head)
     } else if head.starts_with(b"POST /admin/v1/publish ") {
         match (string_field(body, b"\"topic\":\""), string_field(body, b"\"data\":\"")) {
             (Some(topic), Some(data)) => Request::Publish { topic, data },
@@ -42,23 +49,37 @@ pub(super) fn parse(input: &[u8]) -> Result<Option<(Request<'_>, usize)>, Unread
     Ok(Some((request, head.len() + length)))
 }
 
-fn get(path: &[u8]) -> Request<'_> {
-    if let Some(query) = path.strip_prefix(b"/events?topic=")
+/// The topics of a query.
+pub(super) fn topics(query: &[u8]) -> impl Iterator<Item = &[u8]> {
+    query.split(|byte| *byte == b'&').filter_map(|part| part.strip_prefix(b"topic="))
+}
+
+fn get<'a>(path: &'a [u8], head: &[u8]) -> Request<'a> {
+    if let Some(query) = path.strip_prefix(b"/events?")
         && let Some(end) = query.iter().position(|byte| *byte == b' ')
     {
-        return Request::Subscribe { topic: &query[..end] };
+        return Request::Subscribe { query: &query[..end], after: last_event(head) };
     }
     if path.starts_with(b"/ready ") || path.starts_with(b"/health ") { Request::Ready } else { Request::Unknown }
 }
 
 fn content_length(head: &[u8]) -> Result<usize, Unreadable> {
-    const NAME: &[u8] = b"\r\ncontent-length:";
-    let Some(at) = head.windows(NAME.len()).position(|window| window.eq_ignore_ascii_case(NAME)) else {
+    let Some(value) = header(head, b"\r\ncontent-length:") else {
         return Ok(0);
     };
-    let line = head[at + NAME.len()..].split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let digits = std::str::from_utf8(line).map_err(|_| Unreadable)?;
+    let digits = std::str::from_utf8(value).map_err(|_| Unreadable)?;
     digits.trim().parse().map_err(|_| Unreadable)
+}
+
+/// The number of the event that a client got last: what follows the dash of our ids.
+fn last_event(head: &[u8]) -> Option<u64> {
+    let id = std::str::from_utf8(header(head, b"\r\nlast-event-id:")?).ok()?;
+    id.trim().split_once('-')?.1.parse().ok()
+}
+
+fn header<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let at = head.windows(name.len()).position(|window| window.eq_ignore_ascii_case(name))?;
+    head[at + name.len()..].split(|byte| *byte == b'\r').next()
 }
 
 /// The value of a string field that holds no escapes, as the load client writes them.
@@ -78,7 +99,12 @@ mod tests {
     #[test]
     fn the_client_s_requests() {
         let get = b"GET /events?topic=a/b HTTP/1.1\r\nHost: x\r\n\r\n";
-        assert_eq!(parse(get), Ok(Some((Request::Subscribe { topic: b"a/b" }, get.len()))));
+        let subscribe = Request::Subscribe { query: b"topic=a/b", after: None };
+        assert_eq!(parse(get), Ok(Some((subscribe, get.len()))));
+        let again = b"GET /events?topic=a&topic=b HTTP/1.1\r\nLast-Event-ID: 170-12\r\n\r\n";
+        let resume = Request::Subscribe { query: b"topic=a&topic=b", after: Some(12) };
+        assert_eq!(parse(again), Ok(Some((resume, again.len()))));
+        assert!(topics(b"topic=a&topic=b").eq([b"a", b"b"]));
         let ready = b"GET /ready HTTP/1.1\r\n\r\n";
         assert_eq!(parse(ready), Ok(Some((Request::Ready, ready.len()))));
         let post =

@@ -25,6 +25,7 @@ mod headers;
 mod health;
 mod http;
 mod limits;
+mod loadtest;
 mod logins;
 mod logs;
 mod measures;

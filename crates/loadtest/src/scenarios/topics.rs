@@ -4,15 +4,16 @@
 //! measured twice: once as it is, and once with the same publishes to topics that nobody hears. The difference is what
 //! the deliveries alone cost.
 
-use std::fmt;
-
 use serde::Serialize;
 
+use super::require_pid;
 use crate::Error;
-use crate::args::TopicsArgs;
-use crate::client::{Audience, Client, Faults};
-use crate::fanout::{require_pid, write_faults};
-use crate::report::{Report, Table, number};
+use crate::args::{Audience, TopicsArgs};
+use crate::client::{Client, Faults, Listeners, Needs};
+use crate::report::{Axis, Document, Lines, Report, Table, number};
+
+/// Topics of one subscriber at most: as many selectors as a hub takes from one by default.
+const TOPICS_EACH_MAX: usize = 100;
 
 /// One number of topics.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -57,12 +58,13 @@ pub struct TopicsReport {
 /// Runs one load for each count; see [`TopicsArgs`].
 ///
 /// # Errors
-/// Without `--server-pid`; if a count exceeds the subscribers; otherwise as [`fanout`](crate::fanout).
+/// Without `--server-pid`; if a count is more than the subscribers can read; otherwise as [`fanout`](crate::fanout).
 pub fn topics(args: &TopicsArgs) -> Result<TopicsReport, Error> {
-    require_pid(args.target.server_pid)?;
-    if let Some(count) = args.counts.iter().find(|count| **count > args.subscribers) {
+    require_pid(&args.target)?;
+    let most = args.subscribers * TOPICS_EACH_MAX;
+    if let Some(count) = args.counts.iter().find(|count| **count > most) {
         let subscribers = args.subscribers;
-        return Err(Error::Options(format!("{count} topics need at least as many subscribers, not {subscribers}")));
+        return Err(Error::Options(format!("{subscribers} subscribers can read {most} topics at most, not {count}")));
     }
     let mut report =
         TopicsReport { subscribers: args.subscribers, rows: Vec::new(), faults: Faults::default(), problem: None };
@@ -75,10 +77,12 @@ pub fn topics(args: &TopicsArgs) -> Result<TopicsReport, Error> {
 
 impl TopicsReport {
     fn measure(&mut self, args: &TopicsArgs, topics: usize) -> Result<TopicsRow, Error> {
-        let rate = args.deliveries * topics as f64 / args.subscribers as f64;
-        let mut client = Client::connect(&args.target, args.subscribers, topics)?;
-        let heard = client.publish(rate, &args.traffic, Audience::Subscribers)?;
-        let unheard = client.publish(rate, &args.traffic, Audience::Nobody)?;
+        // Where topics are shared out, each has one reader.
+        let readers = (args.subscribers as f64 / topics as f64).max(1.0);
+        let rate = args.deliveries / readers;
+        let mut client = Client::connect(&args.target, Audience::new(args.subscribers, topics), Needs::default())?;
+        let heard = client.publish(rate, &args.traffic, Listeners::Subscribers)?;
+        let unheard = client.publish(rate, &args.traffic, Listeners::Nobody)?;
         self.faults.add(heard.faults);
         self.faults.refused += unheard.faults.refused;
 
@@ -116,11 +120,7 @@ impl Report for TopicsReport {
     fn passed(&self) -> bool {
         self.faults.is_empty()
     }
-}
-
-impl fmt::Display for TopicsReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} subscribers; CPU in µs; net is without publishing\n", self.subscribers)?;
+    fn document(&self) -> Document {
         let mut table = Table::default();
         table.row([
             &"topics",
@@ -146,10 +146,35 @@ impl fmt::Display for TopicsReport {
                 &number(row.p99_ms, 2),
             ]);
         }
-        write!(f, "{table}")?;
+        let mut document =
+            Document::new(format!("{} subscribers; CPU in µs; net is without publishing", self.subscribers));
+        let series = vec![("with publishing".to_owned(), self.points()), ("net".to_owned(), self.net_points())];
+        document.table(table).lines(Self::chart(series));
         for row in self.rows.iter().filter(|row| row.client_was_bottleneck) {
-            writeln!(f, "\nThe client was the bottleneck at {} topics.", row.topics)?;
+            document.failure(format!("The client was the bottleneck at {} topics.", row.topics));
         }
-        if self.faults.is_empty() { Ok(()) } else { write_faults(f, &self.faults, self.problem.as_deref()) }
+        document.faults(&self.faults, self.problem.as_deref());
+        document
+    }
+}
+
+impl TopicsReport {
+    /// CPU per delivery by number of topics.
+    pub(crate) fn points(&self) -> Vec<(f64, f64)> {
+        self.rows.iter().map(|row| (row.topics as f64, row.us_per_delivery)).collect()
+    }
+
+    fn net_points(&self) -> Vec<(f64, f64)> {
+        self.rows.iter().map(|row| (row.topics as f64, row.net_us_per_delivery.max(0.0))).collect()
+    }
+
+    /// A chart of such points.
+    pub(crate) fn chart(series: Vec<(String, Vec<(f64, f64)>)>) -> Lines {
+        Lines {
+            title: "Server CPU per delivery by number of topics".to_owned(),
+            x: Axis::logarithmic("topics"),
+            y: Axis::linear("µs"),
+            series,
+        }
     }
 }

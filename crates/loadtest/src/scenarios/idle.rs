@@ -1,15 +1,14 @@
 //! `idle`: what a connection costs that has nothing to read.
 
-use std::fmt;
 use std::thread::sleep;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::args::{IdleArgs, Traffic};
-use crate::client::{Audience, Client, Faults};
-use crate::fanout::{require_pid, write_faults};
-use crate::report::{Report, Table};
+use super::require_pid;
+use crate::args::{Audience, IdleArgs, Traffic};
+use crate::client::{Client, Faults, Listeners, Needs};
+use crate::report::{Document, Report, Table};
 use crate::{Error, sys};
 
 /// Between rounds: long enough for the server to notice that everyone has left.
@@ -29,6 +28,10 @@ pub struct MemorySample {
     pub bytes_per_connection: f64,
     /// Growth of the RSS since then, in bytes per connection.
     pub rss_bytes_per_connection: f64,
+    /// Growth of the kernel's buffers of TCP sockets since then, of both ends, in bytes per connection.
+    pub tcp_bytes_per_connection: f64,
+    /// Growth of the kernel's slabs since then, of both ends and of whatever else went on, in bytes per connection.
+    pub slab_bytes_per_connection: f64,
 }
 
 /// What holding connections came to.
@@ -62,10 +65,11 @@ impl IdleReport {
 /// # Errors
 /// Without `--server-pid`, or if that process cannot be read; if the server refuses a subscriber or is not on loopback.
 pub fn idle(args: &IdleArgs) -> Result<IdleReport, Error> {
-    let pid = require_pid(args.target.server_pid)?;
-    let before = sys::memory(pid)?;
+    let pids = require_pid(&args.target)?;
+    let look = || Ok::<_, Error>((sys::memory_of_all(pids)?, sys::kernel_memory()?));
+    let (before, kernel_before) = look()?;
     let sample = |when: String| -> Result<MemorySample, Error> {
-        let memory = sys::memory(pid)?;
+        let (memory, kernel) = look()?;
         let growth = |now: u64, before: u64| (now as f64 - before as f64) / args.subscribers as f64;
         Ok(MemorySample {
             when,
@@ -73,8 +77,12 @@ pub fn idle(args: &IdleArgs) -> Result<IdleReport, Error> {
             rss: memory.rss,
             bytes_per_connection: growth(memory.pss, before.pss),
             rss_bytes_per_connection: growth(memory.rss, before.rss),
+            tcp_bytes_per_connection: growth(kernel.tcp, kernel_before.tcp),
+            slab_bytes_per_connection: growth(kernel.slab, kernel_before.slab),
         })
     };
+    let server_cpu = || Ok::<_, Error>(sys::cpu_of_all(pids)?.unwrap_or_default());
+    let audience = Audience::new(args.subscribers, args.topics);
     let mut report = IdleReport {
         subscribers: args.subscribers,
         memory: vec![sample("before".to_owned())?],
@@ -84,10 +92,10 @@ pub fn idle(args: &IdleArgs) -> Result<IdleReport, Error> {
         problem: None,
     };
     for round in 1..=args.rounds {
-        let mut client = Client::connect(&args.target, args.subscribers, args.topics)?;
-        let cpu_before = sys::cpu(pid)?;
+        let mut client = Client::connect(&args.target, audience, Needs::default())?;
+        let cpu_before = server_cpu()?;
         let heartbeats = client.rest(args.seconds)?;
-        let cpu = sys::cpu(pid)? - cpu_before;
+        let cpu = server_cpu()? - cpu_before;
         let seconds = args.seconds.as_secs_f64().max(f64::MIN_POSITIVE);
         if round == 1 {
             report.idle_cores = (cpu.user + cpu.system).as_secs_f64() / seconds;
@@ -95,7 +103,7 @@ pub fn idle(args: &IdleArgs) -> Result<IdleReport, Error> {
         }
         report.memory.push(sample(format!("round {round}, connected"))?);
         if args.events > 0 {
-            let outcome = client.publish(args.rate, &traffic(args), Audience::Subscribers)?;
+            let outcome = client.publish(args.rate, &traffic(args), Listeners::Subscribers)?;
             report.faults.add(outcome.faults);
             report.problem = report.problem.or(outcome.problem);
             client.rest(args.seconds)?;
@@ -112,13 +120,11 @@ pub fn idle(args: &IdleArgs) -> Result<IdleReport, Error> {
 /// As many events as asked for, at the rate asked for.
 fn traffic(args: &IdleArgs) -> Traffic {
     Traffic {
-        publish_target: None,
         size: args.size,
         seconds: Duration::from_secs_f64(f64::from(args.events) / args.rate),
         warmup: Duration::ZERO,
-        publishers: 4,
-        pipeline: 1,
         drain: Duration::from_secs(60),
+        ..Traffic::default()
     }
 }
 
@@ -126,13 +132,17 @@ impl Report for IdleReport {
     fn passed(&self) -> bool {
         self.faults.is_empty()
     }
-}
-
-impl fmt::Display for IdleReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} idle subscribers\n", self.subscribers)?;
+    fn document(&self) -> Document {
         let mut table = Table::default();
-        table.row([&"server memory", &"PSS MB", &"RSS MB", &"PSS B/connection", &"RSS B/connection"]);
+        table.row([
+            &"server memory",
+            &"PSS MB",
+            &"RSS MB",
+            &"PSS B/connection",
+            &"RSS B/connection",
+            &"kernel: TCP",
+            &"kernel: slab",
+        ]);
         let megabytes = |bytes: u64| format!("{:.1}", bytes as f64 / 1e6);
         for (index, sample) in self.memory.iter().enumerate() {
             let share = |bytes: f64| {
@@ -144,10 +154,18 @@ impl fmt::Display for IdleReport {
                 &megabytes(sample.rss),
                 &share(sample.bytes_per_connection),
                 &share(sample.rss_bytes_per_connection),
+                &share(sample.tcp_bytes_per_connection),
+                &share(sample.slab_bytes_per_connection),
             ]);
         }
-        writeln!(f, "{table}")?;
-        writeln!(f, "idle: {:.3} cores, {:.1} heartbeats/s", self.idle_cores, self.heartbeats_per_s)?;
-        if self.faults.is_empty() { Ok(()) } else { write_faults(f, &self.faults, self.problem.as_deref()) }
+        let mut document = Document::new(format!("{} idle subscribers", self.subscribers));
+        document
+            .table(table)
+            .text("The kernel's part is that of both ends, and of whatever else the machine did meanwhile.")
+            .text(format!("idle: {:.3} cores, {:.1} heartbeats/s", self.idle_cores, self.heartbeats_per_s));
+        if !self.faults.is_empty() {
+            document.faults(&self.faults, self.problem.as_deref());
+        }
+        document
     }
 }

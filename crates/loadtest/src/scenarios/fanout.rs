@@ -1,14 +1,12 @@
 //! `fanout`: a steady rate of events to many subscribers; checks and times every delivery.
 
-use std::fmt;
-
 use serde::Serialize;
 
+use crate::Error;
 use crate::args::FanoutArgs;
-use crate::client::{Audience, Client, Faults, Outcome};
-use crate::report::{Report, Table};
+use crate::client::{Client, Faults, Listeners, Needs, Outcome};
+use crate::report::{Document, Report, Table};
 use crate::stats::{Quantiles, ServerCpu};
-use crate::{Error, sys};
 
 /// What one load on one server came to.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -18,6 +16,8 @@ pub struct FanoutReport {
     pub subscribers: usize,
     /// Topics that they were spread over.
     pub topics: usize,
+    /// Topics of each.
+    pub topics_each: u16,
     /// Events per second asked for.
     pub rate: f64,
     /// Bytes of data per event.
@@ -36,6 +36,8 @@ pub struct FanoutReport {
     pub deliveries_per_s: f64,
     /// Megabytes (10^6) received per second, HTTP framing included.
     pub megabytes_per_s: f64,
+    /// Bytes received per delivery, likewise.
+    pub bytes_per_delivery: f64,
     /// Publishes in the window per second.
     pub publishes_per_s: f64,
     /// From when an event was due to its receipt by a subscriber, for events due in the window; absent if none came.
@@ -46,6 +48,8 @@ pub struct FanoutReport {
     pub publish_late_ms_max: f64,
     /// The server's CPU in the window, if its process was named.
     pub server: Option<ServerCpu>,
+    /// Connections that the server closed after an answer, as it may, so that they were made again.
+    pub publisher_reconnects: u64,
     /// Cores that the client used.
     pub client_cores: f64,
     /// Whether the client was so busy that the figures may be its own.
@@ -62,8 +66,8 @@ pub struct FanoutReport {
 /// If the server refuses a subscriber, breaks a publishing connection or is not on loopback. Wrong deliveries are no
 /// error but counted in [`FanoutReport::faults`].
 pub fn fanout(args: &FanoutArgs) -> Result<FanoutReport, Error> {
-    let mut client = Client::connect(&args.target, args.subscribers, args.topics)?;
-    let outcome = client.publish(args.rate, &args.traffic, Audience::Subscribers)?;
+    let mut client = Client::connect(&args.target, args.audience, Needs::default())?;
+    let outcome = client.publish(args.rate, &args.traffic, Listeners::Subscribers)?;
     Ok(FanoutReport::new(args, outcome))
 }
 
@@ -78,8 +82,9 @@ impl FanoutReport {
     fn new(args: &FanoutArgs, outcome: Outcome) -> Self {
         let window_s = outcome.window.as_secs_f64();
         Self {
-            subscribers: args.subscribers,
-            topics: args.topics,
+            subscribers: args.audience.subscribers,
+            topics: args.audience.topics,
+            topics_each: args.audience.topics_each,
             rate: args.rate,
             size: args.traffic.size,
             window_s,
@@ -89,11 +94,13 @@ impl FanoutReport {
             deliveries: outcome.deliveries,
             deliveries_per_s: outcome.deliveries as f64 / window_s,
             megabytes_per_s: outcome.bytes as f64 / 1e6 / window_s,
+            bytes_per_delivery: outcome.bytes as f64 / (outcome.deliveries as f64).max(1.0),
             publishes_per_s: outcome.publishes as f64 / window_s,
             latency: outcome.latency,
             publish_answer: outcome.answers,
             publish_late_ms_max: outcome.lateness.as_secs_f64() * 1e3,
             server: outcome.server,
+            publisher_reconnects: outcome.reconnects,
             client_cores: outcome.client_cores,
             client_was_bottleneck: outcome.client_was_busy(),
             faults: outcome.faults,
@@ -106,75 +113,36 @@ impl Report for FanoutReport {
     fn passed(&self) -> bool {
         self.faults.is_empty() && self.published > 0
     }
-}
-
-impl fmt::Display for FanoutReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{} subscribers, {} topics, {} events/s of {} B, {:.1} s\n",
+    fn document(&self) -> Document {
+        let mut document = Document::new(format!(
+            "{} subscribers, {} topics, {} events/s of {} B, {:.1} s",
             self.subscribers, self.topics, self.rate, self.size, self.window_s
-        )?;
+        ));
+        if self.topics_each > 1 {
+            document.text(format!("{} topics for each subscriber, no two with the same", self.topics_each));
+        }
         let one = |value: f64| format!("{value:.1}");
-        let three = |value: f64| format!("{value:.3}");
         let mut table = Table::default();
         table
+            .row([&"", &""])
             .row([&"deliveries/s", &format!("{:.0}", self.deliveries_per_s)])
             .row([&"publishes/s", &one(self.publishes_per_s)])
             .row([&"MB/s", &one(self.megabytes_per_s)])
+            .row([&"bytes per delivery", &one(self.bytes_per_delivery)])
+            .row([&"publishing connections made again", &self.publisher_reconnects])
             .row([&"client, cores", &format!("{:.2}", self.client_cores)]);
         if let Some(server) = self.server {
-            table
-                .row([&"server, cores", &format!("{:.2}", server.cores)])
-                .row([&"server, CPU µs per delivery", &three(server.us_per_delivery)])
-                .row([&"  in user space", &three(server.user_us_per_delivery)])
-                .row([&"  in the kernel", &three(server.system_us_per_delivery)]);
+            server.rows(&mut table);
         }
-        writeln!(f, "{table}")?;
-        let mut table = Table::default();
-        table.row([&"ms", &"p50", &"p90", &"p99", &"p99.9", &"max"]);
-        for (name, quantiles) in [("publish to receipt", self.latency), ("publish to answer", self.publish_answer)] {
-            let Some(Quantiles { p50_ms, p90_ms, p99_ms, p999_ms, max_ms }) = quantiles else {
-                continue;
-            };
-            let [p50, p90, p99, p999, max] = [p50_ms, p90_ms, p99_ms, p999_ms, max_ms].map(three);
-            table.row([&name, &p50, &p90, &p99, &p999, &max]);
-        }
-        write!(f, "{table}")?;
-        self.write_remarks(f)
-    }
-}
-
-impl FanoutReport {
-    fn write_remarks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        document.table(table).table(Quantiles::table(&[
+            ("publish to receipt", self.latency),
+            ("publish to answer", self.publish_answer),
+        ]));
         if !self.schedule_was_kept() {
             let (rate, late) = (self.publishes_per_s, self.publish_late_ms_max);
-            writeln!(f, "\nThe schedule was not kept: {rate:.1} publishes/s, up to {late:.0} ms late.")?;
+            document.failure(format!("The schedule was not kept: {rate:.1} publishes/s, up to {late:.0} ms late."));
         }
-        if self.client_was_bottleneck {
-            writeln!(f, "\nThe client was the bottleneck: it used {:.0} % of its core.", self.client_cores * 100.0)?;
-        }
-        write_faults(f, &self.faults, self.problem.as_deref())
+        document.client(self.client_cores, self.client_was_bottleneck).faults(&self.faults, self.problem.as_deref());
+        document
     }
-}
-
-/// One line on what went wrong, or that nothing did.
-pub(crate) fn write_faults(f: &mut fmt::Formatter<'_>, faults: &Faults, problem: Option<&str>) -> fmt::Result {
-    if faults.is_empty() {
-        return writeln!(f, "\nEvery event arrived once and in order.");
-    }
-    let Faults { lost, duplicated, reordered, misrouted, damaged, gaps, ended, refused } = faults;
-    writeln!(
-        f,
-        "\nFAILED: {lost} lost, {duplicated} duplicated, {reordered} out of order, {misrouted} misrouted, {damaged} damaged, \
-         {gaps} gaps, {ended} streams ended, {refused} publishes refused or unanswered"
-    )?;
-    problem.map_or(Ok(()), |problem| writeln!(f, "first: {problem}"))
-}
-
-/// Refuses what would only fail later: a scenario that measures a process needs to know which.
-pub(crate) fn require_pid(pid: Option<u32>) -> Result<u32, Error> {
-    let pid = pid.ok_or_else(|| Error::Options("--server-pid is needed to measure the server".to_owned()))?;
-    sys::cpu(pid)?;
-    Ok(pid)
 }

@@ -1,23 +1,21 @@
-//! `cluster`: what it costs that an event crosses from node to node. Two nodes joined by a Redis of their own, publishing on
-//! one and reading on the other, and a hub of one node, alternately, all servers on the same pinned core.
+//! `cluster`: what it costs that an event crosses from node to node. Nodes joined by a Redis of their own, publishing on one
+//! and reading on the others, and a hub of one node, alternately, all servers on the same pinned core.
 
-use std::fmt;
 use std::io::{Read, Write};
 use std::net::{SocketAddrV4, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::Error;
-use crate::args::{ClusterArgs, FanoutArgs, Target, Traffic};
+use super::fanout::{FanoutReport, fanout};
+use crate::args::{Audience, ClusterArgs, FanoutArgs, Target, Traffic};
 use crate::client::Faults;
-use crate::fanout::{FanoutReport, fanout, write_faults};
-use crate::report::{Report, Table};
-use crate::server::{Server, free_address, hub};
+use crate::report::{Bars, Document, Report, Table};
+use crate::server::{Server, free_address, hub, join, redis};
 use crate::stats::median;
 use crate::sys::Pinned;
+use crate::{Error, sys};
 
 /// How often Redis is asked for a PONG, and how long a PONG may take.
 const PINGS: usize = 2_000;
@@ -27,6 +25,8 @@ const PONG_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ClusterReport {
+    /// Nodes of the larger hub.
+    pub nodes: u8,
     /// Connections held.
     pub subscribers: usize,
     /// Events per second.
@@ -37,6 +37,12 @@ pub struct ClusterReport {
     pub cluster_p99_ms: Vec<f64>,
     /// 99 of 100 PINGs to Redis took no longer, in ms, for each run.
     pub redis_p99_ms: Vec<f64>,
+    /// The servers' CPU per delivery in microseconds of a hub of one node, for each run.
+    pub embedded_us: Vec<f64>,
+    /// Of all nodes together, without Redis.
+    pub cluster_us: Vec<f64>,
+    /// Of Redis alone.
+    pub redis_us: Vec<f64>,
     /// The median from node to node, by twice that of one node and a round trip to Redis.
     pub ratio: f64,
     /// What went wrong, of the last run in which anything did.
@@ -56,30 +62,42 @@ pub fn cluster(args: &ClusterArgs) -> Result<ClusterReport, Error> {
     let program = args.hub.clone().map_or_else(|| std::env::current_exe().map_err(Error::io("own executable")), Ok)?;
     let _pinned = Pinned::to(args.client_core)?;
     let (mut embedded, mut crossing, mut pings) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut embedded_us, mut cluster_us, mut redis_us) = (Vec::new(), Vec::new(), Vec::new());
     let (mut faults, mut problem) = (Faults::default(), None);
-    let mut take = |report: FanoutReport, into: &mut Vec<f64>| {
+    let mut take = |report: FanoutReport, into: &mut Vec<f64>, us: &mut Vec<f64>| {
         into.extend(report.latency.map(|latency| latency.p99_ms));
+        us.extend(report.server.map(|server| server.us_per_delivery));
         if !report.passed() {
             (faults, problem) = (report.faults, report.problem);
         }
     };
     for repeat in 1..=args.repeat {
         announce(args, &format!("one node, run {repeat}"));
-        take(Hub::start(&program, args, None)?.fanout(args)?, &mut embedded);
-        announce(args, &format!("two nodes, run {repeat}"));
-        let redis = redis(args)?;
+        take(Hub::start(&program, args, None)?.fanout(args)?, &mut embedded, &mut embedded_us);
+        announce(args, &format!("{} nodes, run {repeat}", args.nodes));
+        let redis = redis(args.server_core)?;
         let joined = Hub::start(&program, args, Some(redis.address))?;
         pings.push(ping(redis.address)?);
-        take(joined.fanout(args)?, &mut crossing);
+        let redis_before = sys::cpu(redis.pid())?;
+        let report = joined.fanout(args)?;
+        let redis_cpu = sys::cpu(redis.pid())? - redis_before;
+        // Redis is looked at over the warm-up too, in which as much is delivered in the same time.
+        let deliveries = report.published as f64 * args.subscribers as f64;
+        redis_us.push((redis_cpu.user + redis_cpu.system).as_secs_f64() * 1e6 / deliveries.max(1.0));
+        take(report, &mut crossing, &mut cluster_us);
     }
     let middle = |values: &[f64]| median(values.to_vec()).unwrap_or(f64::NAN);
     let ratio = middle(&crossing) / (2.0 * middle(&embedded) + middle(&pings));
     Ok(ClusterReport {
+        nodes: args.nodes,
         subscribers: args.subscribers,
         rate: args.rate,
         embedded_p99_ms: embedded,
         cluster_p99_ms: crossing,
         redis_p99_ms: pings,
+        embedded_us,
+        cluster_us,
+        redis_us,
         ratio,
         faults,
         problem,
@@ -87,66 +105,56 @@ pub fn cluster(args: &ClusterArgs) -> Result<ClusterReport, Error> {
 }
 
 fn announce(args: &ClusterArgs, text: &str) {
-    if !args.quiet {
+    if !args.output.quiet {
         eprintln!("{text}");
     }
 }
 
-/// One node, or two.
+/// One node, or several: then the first is published to.
 struct Hub {
-    reads: Server,
-    publishes: Option<Server>,
+    nodes: Vec<Server>,
 }
 
 impl Hub {
     fn start(program: &Path, args: &ClusterArgs, redis: Option<SocketAddrV4>) -> Result<Self, Error> {
-        let start = || {
+        let start = |_| {
             let address = free_address()?;
             let mut command = hub(program, address);
             if let Some(redis) = redis {
-                command.env("TOWNCRIER__BACKPLANE__KIND", "redis");
-                command.env("TOWNCRIER__BACKPLANE__REDIS__URL", format!("redis://{redis}"));
+                join(&mut command, redis);
             }
             let mut server = Server::start(command, address, args.server_core)?;
             server.wait_until_ready("hub")?;
             Ok(server)
         };
-        Ok(Self { reads: start()?, publishes: redis.map(|_| start()).transpose()? })
+        let count = if redis.is_some() { args.nodes } else { 1 };
+        Ok(Self { nodes: (0..count).map(start).collect::<Result<_, Error>>()? })
     }
 
     fn fanout(&self, args: &ClusterArgs) -> Result<FanoutReport, Error> {
+        let addresses: Vec<_> = self.nodes.iter().map(|node| node.address).collect();
+        let Some((first, others)) = addresses.split_first() else {
+            return Err(Error::Options("a hub has a node".to_owned()));
+        };
+        let mut target = Target::new(*first);
+        if !others.is_empty() {
+            target.target = others.to_vec();
+        }
+        target.server_pid = self.nodes.iter().map(Server::pid).collect();
+        target.output.quiet = args.output.quiet;
         fanout(&FanoutArgs {
-            target: Target {
-                target: self.reads.address,
-                server_pid: Some(self.reads.pid()),
-                sources: 4,
-                connect_timeout: Duration::from_secs(60),
-                json: None,
-                quiet: args.quiet,
-            },
+            target,
             traffic: Traffic {
                 size: args.size,
-                publish_target: self.publishes.as_ref().map(|server| server.address),
+                publish_target: Some(*first),
                 seconds: args.seconds,
                 warmup: args.warmup,
-                publishers: 4,
-                pipeline: 1,
-                drain: Duration::from_secs(10),
+                ..Traffic::default()
             },
-            subscribers: args.subscribers,
-            topics: 1,
+            audience: Audience::new(args.subscribers, 1),
             rate: args.rate,
         })
     }
-}
-
-fn redis(args: &ClusterArgs) -> Result<Server, Error> {
-    let address = free_address()?;
-    let mut command = Command::new(PathBuf::from("redis-server"));
-    command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string(), "--save", "", "--appendonly", "no"]);
-    let mut server = Server::start(command, address, args.server_core)?;
-    server.wait_until_listening("redis-server")?;
-    Ok(server)
 }
 
 /// The round trip of which 99 of 100 are no longer, in ms.
@@ -169,19 +177,34 @@ impl Report for ClusterReport {
     fn passed(&self) -> bool {
         self.faults.is_empty() && self.ratio.is_finite()
     }
-}
-
-impl fmt::Display for ClusterReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} subscribers, {} events/s\n", self.subscribers, self.rate)?;
-        let each = |values: &[f64]| values.iter().map(|ms| format!("{ms:.3}")).collect::<Vec<_>>().join("  ");
+    fn document(&self) -> Document {
+        let each = |values: &[f64]| values.iter().map(|value| format!("{value:.3}")).collect::<Vec<_>>().join("  ");
         let mut table = Table::default();
         table
             .row([&"p99 in ms", &"each run"])
             .row([&"one node", &each(&self.embedded_p99_ms)])
             .row([&"node to node", &each(&self.cluster_p99_ms)])
             .row([&"PING to Redis", &each(&self.redis_p99_ms)]);
-        writeln!(f, "{table}\nnode to node is {:.2} of twice one node and a round trip (medians)", self.ratio)?;
-        write_faults(f, &self.faults, self.problem.as_deref())
+        let mut cpu = Table::default();
+        cpu.row([&"CPU µs per delivery", &"each run"])
+            .row([&"one node", &each(&self.embedded_us)])
+            .row([&"all nodes", &each(&self.cluster_us)])
+            .row([&"Redis", &each(&self.redis_us)]);
+        let bar = |name: &str, values: &[f64]| Some((name.to_owned(), median(values.to_vec())?));
+        let bars = [
+            bar("one node", &self.embedded_p99_ms),
+            bar("node to node", &self.cluster_p99_ms),
+            bar("PING to Redis", &self.redis_p99_ms),
+        ];
+        let title = "p99 from publish to receipt, median of the runs".to_owned();
+        let mut document =
+            Document::new(format!("{} nodes, {} subscribers, {} events/s", self.nodes, self.subscribers, self.rate));
+        document
+            .table(table)
+            .bars(Bars { title, unit: "ms", bars: bars.into_iter().flatten().collect() })
+            .table(cpu)
+            .text(format!("node to node is {:.2} of twice one node and a round trip (medians)", self.ratio))
+            .faults(&self.faults, self.problem.as_deref());
+        document
     }
 }
