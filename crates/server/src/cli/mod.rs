@@ -47,7 +47,7 @@ enum Command {
     /// Read a password, and print its hash for the configuration.
     HashPassword,
     /// Measure a hub on this machine, and check every delivery.
-    Loadtest(towncrier_loadtest::Args),
+    Loadtest(Box<towncrier_loadtest::Args>),
     /// Run a program that ends with the process that started it.
     #[command(hide = true)]
     Tether(tether::TetherArgs),
@@ -78,7 +78,7 @@ pub fn main() -> ExitCode {
         Command::Subscribe(args) => exit(subscribe::run(args)),
         Command::Token(args) => exit(token::run(&args)),
         Command::HashPassword => exit(hash_password::run()),
-        Command::Loadtest(args) => towncrier_loadtest::run(args).unwrap_or_else(|error| exit(Err(error))),
+        Command::Loadtest(args) => towncrier_loadtest::run(*args).unwrap_or_else(|error| exit(Err(error))),
         Command::Tether(args) => exit(Err(tether::run(&args))),
     }
 }
