@@ -31,8 +31,14 @@ fuzz_target!(|data: &[u8]| {
 fn check_secrets<'a>(text: &str, mut shown: impl Iterator<Item = &'a str>) {
     let secret_only = text.lines().filter(|line| line.contains(PASSWORD)).all(|line| {
         let name = line.split_once('=').map_or("", |(name, _)| name.trim());
-        ["auth.hs256_secret", "auth.hs256_old_secret", "encryption.keys", "tracing.otlp_headers", "TOWNCRIER__AUTH__HS256_SECRET"]
-            .contains(&name)
+        [
+            "auth.hs256_secret",
+            "auth.hs256_old_secret",
+            "encryption.keys",
+            "tracing.otlp_headers",
+            "TOWNCRIER__AUTH__HS256_SECRET",
+        ]
+        .contains(&name)
     });
     assert!(!secret_only || shown.all(|text| !text.contains(PASSWORD)), "a secret is shown");
 }

@@ -406,3 +406,27 @@ fn what_differs_is_shown_as_it_can_be_written() {
     // A filter of logs may hold what no other text may.
     assert_eq!(written("log.level = \"a\\u0000=info\""), "log.level = \"a\\u0000=info\"\n");
 }
+
+#[test]
+fn spans_go_to_a_url_with_headers_that_nobody_sees() {
+    check(
+        "tracing.otlp_endpoint = \"https://otlp.example/base\"\ntracing.otlp_headers = \"key=s3cret\"\ntracing.sample_ratio = 1",
+        &[("TOWNCRIER__TRACING__QUEUE", "10")],
+        &[
+            "tracing.otlp_endpoint = \"https://otlp.example/base\"",
+            "tracing.otlp_headers = \"***\"",
+            "tracing.sample_ratio = 1.0",
+            "tracing.queue = 10",
+        ],
+    );
+    let wrong =
+        "tracing.otlp_endpoint = \"localhost:4318\"\ntracing.otlp_headers = \"s3cret\"\ntracing.sample_ratio = 1.5";
+    let problems = of_texts(&[wrong], &[]).expect_err("three are wrong").to_string();
+    for part in ["tracing.otlp_endpoint: must be an http://", "tracing.otlp_headers: must be NAME=VALUE", "from 0 to 1"]
+    {
+        assert!(problems.contains(part), "{part} is not in {problems}");
+    }
+    assert!(!problems.contains("s3cret"), "{problems}");
+    let alone = of_texts(&[], &[("TOWNCRIER__TRACING__OTLP_HEADERS", "a=b")]).expect_err("nowhere to go").to_string();
+    assert!(alone.contains("needs tracing.otlp_endpoint"), "{alone}");
+}

@@ -68,8 +68,6 @@ pub enum SpansError {
 /// What a span is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Something within the hub.
-    Internal,
     /// A request that is answered.
     Server,
     /// An event that is sent on its way.

@@ -69,7 +69,6 @@ fn span(record: &Record) -> Message {
     }
     span.text(5, &record.name); // name
     let kind = match record.kind {
-        Kind::Internal => 1,
         Kind::Server => 2,
         Kind::Producer => 4,
         Kind::Consumer => 5,

@@ -141,7 +141,7 @@ fn what_may_pass_is_tried_again_and_what_may_not_is_counted() {
         let requests = answers.len();
         let (address, received) = collector(answers.clone());
         let (tracer, metrics) = start(&options(address));
-        (0..3).for_each(|_| drop(tracer.span(Kind::Internal, "x", PLACE)));
+        (0..3).for_each(|_| drop(tracer.span(Kind::Server, "x", PLACE)));
         let began = Instant::now();
         while metrics.spans_exported.get() + metrics.spans_dropped.get() < 3 {
             assert!(began.elapsed() < SOON, "{answers:?}");
@@ -160,7 +160,7 @@ fn a_collector_that_does_not_answer_costs_spans_and_no_time() {
     let (tracer, metrics) = start(&Options { queue: 10, timeout: Duration::from_secs(2), ..options(address) });
     let began = Instant::now();
     for _ in 0..100_000 {
-        drop(tracer.span(Kind::Internal, "x", PLACE));
+        drop(tracer.span(Kind::Server, "x", PLACE));
     }
     let dropped = metrics.spans_dropped.get();
     assert!((99_900..=99_990).contains(&dropped), "a queue of 10, and one batch of it under way: {dropped}");
@@ -171,7 +171,7 @@ fn a_collector_that_does_not_answer_costs_spans_and_no_time() {
         assert!(ended.elapsed() < SOON, "what was under way is counted: {}", metrics.spans_dropped.get());
         thread::sleep(Duration::from_millis(5));
     }
-    drop(tracer.span(Kind::Internal, "late", PLACE));
+    drop(tracer.span(Kind::Server, "late", PLACE));
     assert_eq!((metrics.spans_dropped.get(), metrics.spans_exported.get()), (100_001, 0));
 }
 
@@ -190,7 +190,7 @@ fn a_share_of_traces_is_sampled_and_the_same_everywhere() {
 #[test]
 fn a_tracer_that_is_off_records_nothing() {
     let tracer = Tracer::default();
-    let mut span = tracer.span(Kind::Internal, "x", PLACE);
+    let mut span = tracer.span(Kind::Server, "x", PLACE);
     span.set("key", "value");
     assert!(!tracer.is_on() && !span.is_recorded() && !Span::none().is_recorded());
     tracer.finish(SOON);

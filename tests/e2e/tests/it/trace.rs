@@ -215,3 +215,18 @@ fn a_collector_that_is_gone_costs_only_spans() {
     assert_eq!(hub.wait_exit(SOON).code(), Some(0));
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
+
+#[test]
+fn a_publish_that_is_not_stored_is_an_error_in_its_trace() {
+    let (mut redis, collector) = (Redis::start(), Collector::start());
+    let hub = node(&redis, &collector, "here");
+    redis.kill();
+    let traceparent = format!("00-{TRACE}-{SPAN}-01");
+    let headers = [("Content-Type", "application/json"), ("traceparent", traceparent.as_str())];
+    let answer = hub.request("POST", "/admin/v1/publish", &headers, r#"{"topic":"news","data":"x"}"#);
+    let why = answer.problem(503)["detail"].as_str().expect("text").to_owned();
+    let spans = collector.trace(TRACE, &["POST /admin/v1/publish", "store"]);
+    assert_eq!(spans[0].failure.as_deref(), Some("Service Unavailable"));
+    assert_eq!(spans[1].failure.as_deref(), Some(why.as_str()));
+    assert_eq!(hub.said("answered", TRACE)["status"], 503);
+}
