@@ -2,7 +2,7 @@
 
 use super::sequence::{Sequence, Verdict};
 
-/// See the module. 40 bytes.
+/// See the module. 32 bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Track {
     pub(crate) topic: u32,

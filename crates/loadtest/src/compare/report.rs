@@ -214,3 +214,29 @@ impl Report for CompareReport {
         document
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(faults: Faults) -> TopicsReport {
+        TopicsReport { subscribers: 1, rows: Vec::new(), faults, problem: Some("why".to_owned()) }
+    }
+
+    #[test]
+    fn one_bad_run_of_one_server_fails_the_whole() {
+        let mut report = CompareReport::new(["floor", "hub"].map(str::to_owned).to_vec());
+        assert!(!report.passed(), "nothing was compared");
+        report.topics = vec![vec![run(Faults::default())], vec![run(Faults::default()), run(Faults::default())]];
+        assert!(report.passed());
+        for faults in [
+            Faults { lost: 1, ..Faults::default() },
+            Faults { duplicated: 1, ..Faults::default() },
+            Faults { reordered: 1, ..Faults::default() },
+        ] {
+            report.topics[1][1] = run(faults);
+            let text = report.document().to_string();
+            assert!(!report.passed() && text.contains("hub failed: why") && text.contains("FAILED"), "{text}");
+        }
+    }
+}
