@@ -139,7 +139,7 @@ async fn a_look_writes_nothing_and_says_what_would_keep_a_node_from_starting() {
     redis.ask(&["SET", "{test}:settings", "layout=2\nsomething=else"]);
     for error in [
         inspect(options(&redis, 4)).await.expect_err("another layout"),
-        towncrier_backplane_redis::connect(options(&redis, 4)).await.err().expect("another layout"),
+        towncrier_backplane_redis::connect(options(&redis, 4)).await.expect_err("another layout"),
     ] {
         assert!(matches!(&error, ConnectError::OtherLayout { stored, own: 1 } if stored == "2"), "{error:?}");
     }
