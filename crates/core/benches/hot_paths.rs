@@ -53,7 +53,7 @@ fn outbox() -> Box<dyn FnMut()> {
     let members: Vec<usize> = (0..MEMBERS).map(|_| outbox.attach(())).collect();
     let event = event(topic(1), 1);
     Box::new(move || {
-        outbox.push(&event, event.frame().clone());
+        outbox.push(&event, event.frame().clone(), 0);
         outbox.seal();
         for member in &members {
             assert!(matches!(outbox.next(*member), Next::Frames { events: 1, .. }));
@@ -77,7 +77,7 @@ fn fan_out() -> Box<dyn FnMut()> {
     let topic = topic(1);
     Box::new(move || {
         seq += 1;
-        rooms.deliver(&event(topic.clone(), seq));
+        rooms.deliver(&event(topic.clone(), seq), 0);
         black_box(rooms.seal());
         for member in &members {
             assert!(matches!(rooms.next(*member), Next::Frames { events: 1, .. }));
