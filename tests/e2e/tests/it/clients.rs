@@ -79,10 +79,15 @@ fn npm_eventsource_comes_back_by_itself_after_a_cut() {
 fn curl_sees_the_bytes_of_the_protocol() {
     let hub = Hub::with("session.retry", "2s").start();
     let url = hub.url("/topics/any/events");
+    let received = tempfile::NamedTempFile::new().expect("a file");
+    let read = || std::fs::read_to_string(received.path()).expect("UTF-8");
     let output = thread::scope(|scope| {
-        let curl =
-            scope.spawn(|| Command::new("curl").args(["-sSN", "--max-time", "30", &url]).output().expect("curl"));
-        let session = eventually("curl is connected", SOON, || hub.sessions("any").pop().ok_or("nobody"));
+        let curl = scope.spawn(|| {
+            let file = received.path().to_str().expect("a path");
+            Command::new("curl").args(["-sSN", "--max-time", "30", "-o", file, &url]).output().expect("curl")
+        });
+        eventually("curl is connected", SOON, || read().ends_with("\n\n").then_some(()).ok_or_else(read));
+        let session = hub.sessions("any").pop().expect("curl's");
         hub.send(&json!({"topic": "any", "event": "created", "data": "one\ntwo"})).ok();
         hub.publish("any", " untyped");
         hub.delete(&format!("/admin/v1/sessions/{session}")).ok();
@@ -90,7 +95,7 @@ fn curl_sees_the_bytes_of_the_protocol() {
     });
 
     assert!(output.status.success(), "{output:?}");
-    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let text = read();
     let blocks: Vec<&str> = text.split_terminator("\n\n").collect();
     let [first, created, untyped, close] = blocks[..] else { panic!("{text}") };
     assert!(first.starts_with("retry: ") && first.contains("\nevent: connected\ndata: {"), "{text}");

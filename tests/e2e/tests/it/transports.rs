@@ -17,7 +17,12 @@ fn head(hub: &Hub, request: &str) -> Vec<String> {
     let mut lines: Vec<_> = head
         .headers()
         .filter(|(name, _)| !["date", "connection", "traceparent"].contains(name))
-        .map(|(name, value)| format!("{name}: {value}"))
+        .map(|(name, value)| {
+            // The names of headers in a header come in any order.
+            let mut values: Vec<_> = value.split(", ").collect();
+            values.sort_unstable();
+            format!("{name}: {}", values.join(", "))
+        })
         .collect();
     lines.sort();
     lines.insert(0, head.status.to_string());
