@@ -10,6 +10,7 @@ mod browser;
 mod cli;
 mod clients;
 mod cluster;
+mod components;
 mod compose;
 mod configs;
 mod cors;
