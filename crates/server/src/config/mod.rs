@@ -11,9 +11,12 @@ mod defaults;
 mod namespaces;
 mod problem;
 mod relations;
+mod secret;
 mod settings;
 mod share;
 mod source;
+mod types;
+mod units;
 mod users;
 mod value;
 
@@ -31,9 +34,10 @@ use config::ValueKind;
 pub(crate) use self::{
     defaults::default_toml,
     problem::Problems,
-    settings::{AuthMode, BackplaneKind, Config, CookieSecure, Over, SameSite, Slow, Subscribing},
+    settings::Config,
     source::variable_of,
-    value::parse_duration,
+    types::{AuthMode, BackplaneKind, CookieSecure, Over, SameSite, Slow, Subscribing},
+    units::parse_duration,
 };
 use self::{
     namespaces::Namespace,

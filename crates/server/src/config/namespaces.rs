@@ -7,8 +7,9 @@ use towncrier_wire::limits;
 
 use super::{
     problem::{Problem, unknown},
-    settings::{self, FromSetting, Over, Slow, Subscribing, keys},
+    settings::{self, keys},
     source::flatten,
+    types::{FromSetting, Over, Slow, Subscribing},
     value::{Kind, Setting, describe},
 };
 

@@ -2,11 +2,7 @@
 
 use towncrier_telemetry::spans;
 
-use super::{
-    Merged,
-    problem::Problem,
-    value::{Setting, ShowBytes},
-};
+use super::{Merged, problem::Problem, units::ShowBytes, value::Setting};
 
 /// `key` must be at least `floor` and `extra` bytes more.
 struct AtLeast {

@@ -1,7 +1,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use super::{
-    settings::{AuthMode, BackplaneKind, Slow},
+    types::{AuthMode, BackplaneKind, Slow},
     *,
 };
 

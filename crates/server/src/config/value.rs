@@ -6,7 +6,11 @@ use config::ValueKind;
 use towncrier_http::{Network, Origin};
 use towncrier_telemetry::logging;
 
-use super::share::Share;
+use super::{
+    secret::{SecretText, SecretUrl},
+    share::Share,
+    units::{ShowBytes, ShowTime, parse_bytes, parse_digits, parse_duration},
+};
 
 /// What a key takes. Bounds are inclusive.
 #[derive(Clone, Copy, Debug)]
@@ -89,67 +93,6 @@ pub(crate) enum Setting {
     List(Vec<String>),
 }
 
-/// Text that is not shown.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) struct SecretText(String);
-
-impl SecretText {
-    /// All of it.
-    pub(crate) fn reveal(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether there is any.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl fmt::Debug for SecretText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_empty() { "" } else { "***" })
-    }
-}
-
-/// A URL that shows its scheme and host, and not who logs in there, nor at the Sentinels that it names.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct SecretUrl(String);
-
-impl SecretUrl {
-    fn parse(text: &str) -> Option<Self> {
-        let (scheme, rest) = text.split_once("://")?;
-        let sound =
-            !scheme.is_empty() && !rest.is_empty() && !text.contains(|c: char| c.is_control() || c.is_whitespace());
-        sound.then(|| Self(text.to_owned()))
-    }
-
-    /// All of it.
-    pub(crate) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for SecretUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // From a password among the parameters on, nothing is shown; it may hold any character.
-        let (shown, hidden) = match self.0.split_once("sentinelPassword=") {
-            Some((before, _)) => (before, "sentinelPassword=***"),
-            None => (self.0.as_str(), ""),
-        };
-        match (shown.split_once("://"), shown.rsplit_once('@')) {
-            (Some((scheme, _)), Some((_, host))) => write!(f, "{scheme}://***@{host}{hidden}"),
-            (Some((scheme, _)), None) if self.0.contains('@') => write!(f, "{scheme}://***"),
-            _ => write!(f, "{shown}{hidden}"),
-        }
-    }
-}
-
-impl fmt::Debug for SecretUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
 impl Kind {
     /// Reads a value out of a file, where numbers and flags must be written as such.
     ///
@@ -211,7 +154,7 @@ impl Kind {
             }
             // Not shown, whatever is wrong with it.
             Self::Secret => {
-                let secret = (!text.contains(char::is_control)).then(|| SecretText(text.to_owned()));
+                let secret = SecretText::parse(text);
                 return secret.map(Setting::Secret).ok_or_else(|| self.must_be("what is given"));
             }
             Self::LogFilter => {
@@ -364,131 +307,4 @@ fn read_list(item: Item, most: usize, texts: Vec<&str>) -> Result<Setting, Strin
     }
     let read = |text: &str| item.read(text).map_err(|error| format!("{text:?}: {error}"));
     texts.into_iter().map(read).collect::<Result<_, _>>().map(Setting::List)
-}
-
-fn parse_digits(text: &str) -> Option<u64> {
-    // `parse` alone would take a sign.
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
-}
-
-fn split_unit(text: &str) -> Option<(u64, &str)> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    Some((parse_digits(number)?, unit))
-}
-
-const TIME_UNITS: &[(&str, u64)] = &[("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
-
-const BYTE_UNITS: &[(&str, u64)] = &[
-    ("TiB", 1 << 40),
-    ("TB", 1_000_000_000_000),
-    ("GiB", 1 << 30),
-    ("GB", 1_000_000_000),
-    ("MiB", 1 << 20),
-    ("MB", 1_000_000),
-    ("KiB", 1 << 10),
-    ("KB", 1000),
-    ("", 1),
-];
-
-/// Reads `250ms`, `15s`, `5m`, `1h` or `1d`.
-pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
-    let (number, unit) = split_unit(text)?;
-    let (_, millis) = TIME_UNITS.iter().find(|(name, _)| *name == unit)?;
-    number.checked_mul(*millis).map(Duration::from_millis)
-}
-
-/// Reads `65536`, `256KiB` or `64KB`.
-pub(crate) fn parse_bytes(text: &str) -> Option<u64> {
-    let (number, unit) = split_unit(text)?;
-    let (_, bytes) = BYTE_UNITS.iter().find(|(name, _)| *name == unit)?;
-    number.checked_mul(*bytes)
-}
-
-/// Shows bytes with the largest unit that leaves a whole number.
-pub(crate) struct ShowBytes(pub(crate) u64);
-
-impl fmt::Display for ShowBytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let binary = |unit: &str| unit.is_empty() || unit.contains('i');
-        show(f, self.0, BYTE_UNITS.iter().copied().filter(|(unit, _)| binary(unit)), "")
-    }
-}
-
-/// Shows a time with the largest unit that leaves a whole number.
-pub(crate) struct ShowTime(pub(crate) Duration);
-
-impl fmt::Display for ShowTime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
-        show(f, millis, TIME_UNITS.iter().copied(), "s")
-    }
-}
-
-fn show(
-    f: &mut fmt::Formatter<'_>,
-    value: u64,
-    mut units: impl Iterator<Item = (&'static str, u64)>,
-    unit_of_zero: &str,
-) -> fmt::Result {
-    let fits = units.find(|(_, size)| value > 0 && value.is_multiple_of(*size));
-    let (unit, size) = fits.unwrap_or((unit_of_zero, 1));
-    write!(f, "{}{unit}", value / size)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_password_in_a_url_is_never_shown() {
-        let setting = Kind::Url.read_text("rediss://me:s3cr@t@redis.example:6380/1").expect("a URL");
-        let Setting::Url(url) = &setting else { panic!("{setting:?}") };
-        assert_eq!(url.reveal(), "rediss://me:s3cr@t@redis.example:6380/1");
-        assert_eq!(setting.to_string(), "\"rediss://***@redis.example:6380/1\"");
-        assert_eq!(format!("{url:?}"), "rediss://***@redis.example:6380/1");
-        for (url, shown) in [
-            (
-                "redis-sentinel://me:s3cret@a:1/0?node=b:2&sentinelPassword=s3c@ret",
-                "redis-sentinel://***@a:1/0?node=b:2&sentinelPassword=***",
-            ),
-            ("redis-sentinel://a:1?sentinelPassword=s3cret&node=b:2", "redis-sentinel://a:1?sentinelPassword=***"),
-            ("redis://me:s3cretsentinelPassword=@a:1", "redis://***"),
-        ] {
-            assert_eq!(Kind::Url.read_text(url).expect("a URL").to_string(), format!("\"{shown}\""));
-        }
-        for bad in ["", "redis", "redis:/s3cret@x", "redis://s3cret @x", "://s3cret"] {
-            let error = Kind::Url.read_text(bad).expect_err(bad);
-            assert!(!error.contains("s3cret"), "{error}");
-        }
-        assert_eq!(
-            Kind::Url.read_text("redis://127.0.0.1:6379").expect("a URL").to_string(),
-            "\"redis://127.0.0.1:6379\""
-        );
-    }
-
-    #[test]
-    fn times_and_sizes_are_read_and_shown() {
-        for (text, millis) in
-            [("0s", 0), ("250ms", 250), ("15s", 15_000), ("5m", 300_000), ("1h", 3_600_000), ("1d", 86_400_000)]
-        {
-            let time = parse_duration(text).expect(text);
-            assert_eq!(time, Duration::from_millis(millis));
-            assert_eq!(ShowTime(time).to_string(), text);
-        }
-        for (text, bytes) in [("0", 0), ("7", 7), ("256KiB", 256 << 10), ("1MiB", 1 << 20), ("2TiB", 2 << 40)] {
-            assert_eq!(parse_bytes(text), Some(bytes));
-            assert_eq!(ShowBytes(bytes).to_string(), text);
-        }
-        assert_eq!(parse_bytes("64KB"), Some(64_000));
-        assert_eq!(ShowTime(Duration::from_secs(90)).to_string(), "90s");
-        for bad in
-            ["", "s", "15", "-1s", "+1s", "1.5s", "15 s", "15S", "1h30m", "99999999999999999999s", "99999999999999999d"]
-        {
-            assert_eq!(parse_duration(bad), None, "{bad}");
-        }
-        for bad in ["", "KiB", "-1", "+1", "1.5MiB", "1 MiB", "1kib", "1M", "99999999999999999999", "99999999TiB"] {
-            assert_eq!(parse_bytes(bad), None, "{bad}");
-        }
-    }
 }
