@@ -120,7 +120,7 @@ fn audit(method: &str, path: &str, answer: &ServiceResponse<BoxBody>) {
     let caller = Caller::of(answer.request());
     let user = caller.user().map(ToString::to_string);
     let (status, remote) = (answer.status().as_u16(), client::address(answer.request()));
-    tracing::info!(target: "towncrier::audit", user, remote = ?remote, status, "{method} {path}");
+    tracing::info!(target: "towncrier::audit", user, remote = remote.map(display), status, "{method} {path}");
 }
 
 /// A login's cookie is renewed while it is used.

@@ -72,11 +72,11 @@ pub(crate) async fn login(request: HttpRequest, payload: Payload, state: Data<St
     let metrics = state.hub().metrics();
     let Some(user) = user.filter(|_| right) else {
         metrics.logins_failed.inc();
-        tracing::warn!(target: "towncrier::audit", remote = ?client::address(&request), "a login failed");
+        tracing::warn!(target: "towncrier::audit", remote = client::address(&request).map(display), "a login failed");
         return Err(unauthorized("unknown user, or another password"));
     };
     metrics.logins.inc();
-    tracing::info!(target: "towncrier::audit", user = user.name.as_str(), remote = ?client::address(&request), "logged in");
+    tracing::info!(target: "towncrier::audit", user = user.name.as_str(), remote = client::address(&request).map(display), "logged in");
     enter(StatusCode::OK, &user, (tokens, logins), &state)
 }
 
@@ -107,7 +107,7 @@ pub(crate) async fn register(
         Stored::Taken => return Err(taken()),
         Stored::Full => return Err(Problem::new(StatusCode::INSUFFICIENT_STORAGE, "there are too many accounts")),
     }
-    tracing::info!(target: "towncrier::audit", user = name.as_str(), remote = ?client::address(&request), "registered");
+    tracing::info!(target: "towncrier::audit", user = name.as_str(), remote = client::address(&request).map(display), "registered");
     enter(StatusCode::CREATED, &User { name, password, rights }, (tokens, logins), &state)
 }
 
