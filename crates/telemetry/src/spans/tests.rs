@@ -8,13 +8,18 @@ use std::{
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse},
     common::v1::{KeyValue, any_value::Value as Any},
-    trace::v1::{Span as Decoded, span::SpanKind},
+    trace::v1::{Span as Decoded, SpanFlags, Status, span::SpanKind},
 };
 use prost::Message as _;
 
 use super::*;
 
 const SOON: Duration = Duration::from_secs(20);
+
+/// Flags of a span: that of its `traceparent`, that something is known of where its parent is, and that it is elsewhere.
+const SAMPLED: u32 = 1;
+const KNOWN: u32 = SpanFlags::ContextHasIsRemoteMask as u32;
+const REMOTE: u32 = SpanFlags::ContextIsRemoteMask as u32;
 
 /// What a collector answers to its requests, one after the other; then it is gone.
 fn collector(answers: Vec<(u16, Vec<u8>)>) -> (SocketAddr, Receiver<(String, Vec<u8>)>) {
@@ -84,7 +89,7 @@ fn a_collector_reads_what_is_sent() {
     let mut span = tracer.span(Kind::Producer, "store", PLACE);
     span.set("text", "é".repeat(1000));
     span.set("count", 300_usize);
-    span.0.as_mut().unwrap().record.attributes.push(("negative", Value::Number(-2)));
+    span.set("negative", Value::Number(-2));
     (0..100).for_each(|_| span.set("more", "x"));
     span.fail("it did not answer");
     drop(span);
@@ -92,37 +97,40 @@ fn a_collector_reads_what_is_sent() {
     let mut request = tracer.span(Kind::Server, "GET", first);
     request.rename(String::from("GET /events"));
     drop(request);
+    drop(tracer.span(Kind::Consumer, "deliver", PLACE));
     tracer.finish(SOON);
 
     let (head, body) = received.recv_timeout(SOON).unwrap();
     assert!(head.starts_with("post /base/v1/traces http/1.1\r\n"), "{head}");
     assert!(head.contains("content-type: application/x-protobuf") && head.contains("authorization: bearer s3cret"));
     let request = ExportTraceServiceRequest::decode(&body[..]).unwrap();
-    let resource = attributes(&request.resource_spans[0].resource.as_ref().unwrap().attributes);
+    let mut resource = attributes(&request.resource_spans[0].resource.as_ref().unwrap().attributes);
+    resource.sort_by(|one, other| one.0.cmp(&other.0));
     let text = |text: &str| Any::StringValue(text.to_owned());
-    let expected = [("service.name", "towncrier"), ("service.instance.id", "node-1"), ("service.version", "1.2.3")];
+    let expected = [("service.instance.id", "node-1"), ("service.name", "towncrier"), ("service.version", "1.2.3")];
     assert_eq!(resource, expected.map(|(key, value)| (key.to_owned(), text(value))));
     let found = spans(&body);
-    let [stored, request] = &found[..] else { panic!("{found:?}") };
+    let [stored, request, delivered] = &found[..] else { panic!("{found:?}") };
     assert_eq!(stored.trace_id, PLACE.trace_id.to_be_bytes());
     assert_eq!(stored.span_id, PLACE.span_id.to_be_bytes());
     assert_eq!(stored.parent_span_id, PLACE.parent.to_be_bytes());
-    assert_eq!((stored.name.as_str(), stored.kind(), stored.flags), ("store", SpanKind::Producer, 1));
+    assert_eq!((stored.name.as_str(), stored.kind(), stored.flags), ("store", SpanKind::Producer, SAMPLED | KNOWN));
     assert!(stored.start_time_unix_nano > 1_600_000_000_000_000_000);
     assert!(stored.end_time_unix_nano >= stored.start_time_unix_nano);
     let status = stored.status.as_ref().unwrap();
     assert_eq!((status.message.as_str(), status.code), ("it did not answer", 2));
     let said = attributes(&stored.attributes);
-    assert_eq!(said.len(), ATTRIBUTES_MAX);
+    assert_eq!((said.len(), stored.dropped_attributes_count), (ATTRIBUTES_MAX, 103 - ATTRIBUTES_MAX as u32));
     assert_eq!(said[0], ("text".to_owned(), text(&"é".repeat(TEXT_BYTES_MAX / 2))));
     assert_eq!(said[1], ("count".to_owned(), Any::IntValue(300)));
     assert_eq!(said[2], ("negative".to_owned(), Any::IntValue(-2)));
     assert_eq!(
-        (request.name.as_str(), request.kind(), &request.parent_span_id[..]),
-        ("GET /events", SpanKind::Server, &[][..])
+        (request.name.as_str(), request.kind(), &request.parent_span_id[..], request.flags),
+        ("GET /events", SpanKind::Server, &[][..], SAMPLED | KNOWN)
     );
-    assert!(request.status.is_none());
-    assert_eq!((metrics.spans_exported.get(), metrics.spans_dropped.get()), (2, 0));
+    assert_eq!(request.status, Some(Status::default()));
+    assert_eq!((delivered.kind(), delivered.flags), (SpanKind::Consumer, SAMPLED | KNOWN | REMOTE));
+    assert_eq!((metrics.spans_exported.get(), metrics.spans_dropped.get()), (3, 0));
 }
 
 #[test]
