@@ -79,6 +79,11 @@ impl Collector {
         let _ = self.until.set(until);
     }
 
+    /// Whether that was said.
+    pub(super) fn is_over(&self) -> bool {
+        self.until.get().is_some()
+    }
+
     /// How many spans it took a request with, but said that it rejects, since the last call.
     pub(super) fn take_rejected(&self) -> u64 {
         self.rejected.swap(0, Ordering::Relaxed)

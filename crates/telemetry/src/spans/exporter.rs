@@ -1,4 +1,4 @@
-//! The SDK's queue and thread, and the counts of what becomes of the spans that are handed to them.
+//! The SDK's queue, thread and exporter, and the counts of what becomes of the spans that are handed to them.
 
 use std::{
     sync::{
@@ -9,7 +9,7 @@ use std::{
 };
 
 use opentelemetry::KeyValue;
-use opentelemetry_otlp::{Protocol, RetryPolicy, WithExportConfig, WithHttpConfig};
+use opentelemetry_otlp::{Protocol, RetryPolicy, SpanExporter as OtlpExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
@@ -48,22 +48,14 @@ impl Exporter {
     pub(super) fn start(options: &Options, exported: Count, dropped: Count) -> Result<Self, SpansError> {
         let collector = Arc::new(Collector::new(options)?);
         let (waiting, max) = (Arc::new(AtomicUsize::new(0)), options.queue.max(1));
-        let otlp = opentelemetry_otlp::SpanExporter::builder()
-            .with_http()
-            .with_shared_http_client(collector.clone())
-            .with_endpoint(collector.url())
-            .with_protocol(Protocol::HttpBinary)
-            .with_timeout(options.timeout)
-            .with_retry_policy(
-                RetryPolicy::disabled()
-                    .with_max_retries(RETRIES)
-                    .with_initial_delay(RETRY_FIRST)
-                    .with_max_jitter(RETRY_JITTER)
-                    .with_max_delay(RETRY_LAST),
-            )
-            .build()?;
+        let retries = RetryPolicy::disabled()
+            .with_max_retries(RETRIES)
+            .with_initial_delay(RETRY_FIRST)
+            .with_max_jitter(RETRY_JITTER)
+            .with_max_delay(RETRY_LAST);
         let counted = Counted {
-            otlp,
+            otlp: otlp(options, &collector, retries)?,
+            otlp_once: otlp(options, &collector, RetryPolicy::disabled())?,
             waiting: waiting.clone(),
             collector: collector.clone(),
             exported,
@@ -113,10 +105,24 @@ impl Exporter {
     }
 }
 
-/// The SDK's exporter, and what it makes of spans.
+/// The SDK's exporter. None of its settings is left to the environment.
+fn otlp(options: &Options, collector: &Arc<Collector>, retries: RetryPolicy) -> Result<OtlpExporter, SpansError> {
+    let exporter = OtlpExporter::builder()
+        .with_http()
+        .with_shared_http_client(collector.clone())
+        .with_endpoint(collector.url())
+        .with_protocol(Protocol::HttpBinary)
+        .with_timeout(options.timeout)
+        .with_retry_policy(retries);
+    Ok(exporter.build()?)
+}
+
+/// The SDK's exporter, and the counts of what becomes of spans.
 #[derive(Debug)]
 struct Counted {
-    otlp: opentelemetry_otlp::SpanExporter,
+    otlp: OtlpExporter,
+    /// When the hub ends: it does not wait for the collector's sake.
+    otlp_once: OtlpExporter,
     waiting: Arc<AtomicUsize>,
     collector: Arc<Collector>,
     exported: Count,
@@ -127,7 +133,8 @@ impl SpanExporter for Counted {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let count = batch.len();
         self.waiting.fetch_sub(count, Ordering::AcqRel);
-        let result = self.otlp.export(batch).await;
+        let otlp = if self.collector.is_over() { &self.otlp_once } else { &self.otlp };
+        let result = otlp.export(batch).await;
         let rejected = self.collector.take_rejected();
         let taken = if result.is_ok() { (count as u64).saturating_sub(rejected) } else { 0 };
         self.exported.inc_by(taken);
@@ -137,5 +144,6 @@ impl SpanExporter for Counted {
 
     fn set_resource(&mut self, resource: &Resource) {
         self.otlp.set_resource(resource);
+        self.otlp_once.set_resource(resource);
     }
 }

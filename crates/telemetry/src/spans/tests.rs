@@ -1,7 +1,10 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener},
-    sync::mpsc::{Receiver, sync_channel},
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{Receiver, sync_channel},
+    },
     thread,
 };
 
@@ -16,6 +19,9 @@ use super::*;
 
 const SOON: Duration = Duration::from_secs(20);
 
+/// What three more tries wait for, at least.
+const RETRIES_LEAST: Duration = Duration::from_millis(1750);
+
 /// Flags of a span: that of its `traceparent`, that something is known of where its parent is, and that it is elsewhere.
 const SAMPLED: u32 = 1;
 const KNOWN: u32 = SpanFlags::ContextHasIsRemoteMask as u32;
@@ -25,7 +31,7 @@ const REMOTE: u32 = SpanFlags::ContextIsRemoteMask as u32;
 fn collector(answers: Vec<(u16, Vec<u8>)>) -> (SocketAddr, Receiver<(String, Vec<u8>)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let (sender, received) = sync_channel(16);
+    let (sender, received) = sync_channel(answers.len());
     thread::spawn(move || {
         for (status, answer) in answers {
             let (mut stream, _) = listener.accept().unwrap();
@@ -181,6 +187,43 @@ fn a_collector_that_does_not_answer_costs_spans_and_no_time() {
     }
     drop(tracer.span(Kind::Server, "late", PLACE));
     assert_eq!((metrics.spans_dropped.get(), metrics.spans_exported.get()), (100_001, 0));
+}
+
+#[test]
+fn each_span_is_counted_once_whenever_it_ends() {
+    let (address, _received) = collector(vec![(200, Vec::new()); 10_000]);
+    for room in [1, 100, 100_000] {
+        let (tracer, metrics) = start(&Options { queue: room, ..options(address) });
+        let ended = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..5_000 {
+                        drop(tracer.span(Kind::Server, "x", PLACE));
+                        ended.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            while ended.load(Ordering::Relaxed) < 10_000 {
+                thread::yield_now();
+            }
+            tracer.finish(SOON);
+        });
+        let (exported, dropped) = (metrics.spans_exported.get(), metrics.spans_dropped.get());
+        assert_eq!(exported + dropped, 20_000, "{room}: {exported} {dropped}");
+        assert!(exported >= room.min(5_000) as u64, "{room}: {exported}");
+    }
+}
+
+#[test]
+fn who_ends_does_not_wait_for_a_collector_that_is_gone() {
+    let (tracer, metrics) = start(&options(([127, 0, 0, 1], 1).into()));
+    (0..3).for_each(|_| drop(tracer.span(Kind::Server, "x", PLACE)));
+    let began = Instant::now();
+    tracer.finish(SOON);
+    tracer.finish(SOON);
+    assert!(began.elapsed() < RETRIES_LEAST, "{:?}", began.elapsed());
+    assert_eq!((metrics.spans_exported.get(), metrics.spans_dropped.get()), (0, 3));
 }
 
 #[test]
