@@ -15,7 +15,7 @@ use std::{
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
     common::v1::{KeyValue, any_value::Value as Any},
-    trace::v1::span::SpanKind,
+    trace::v1::{span::SpanKind, status::StatusCode},
 };
 use prost::Message as _;
 
@@ -195,7 +195,7 @@ fn decode(body: &[u8]) -> Result<Vec<Span>, prost::DecodeError> {
                 parent: hex(&span.parent_span_id),
                 kind: SpanKind::try_from(span.kind).map_or(String::new(), |kind| format!("{kind:?}")),
                 attributes: attributes(&span.attributes),
-                failure: span.status.map(|status| status.message),
+                failure: span.status.filter(|status| status.code() == StatusCode::Error).map(|status| status.message),
                 times: (span.start_time_unix_nano, span.end_time_unix_nano),
                 name: span.name,
             });

@@ -25,12 +25,13 @@ const ATTEMPTS: usize = 5;
 pub struct Builder {
     arguments: &'static [&'static str],
     settings: Vec<(String, String)>,
+    variables: Vec<(String, String)>,
     file: String,
 }
 
 impl Default for Builder {
     fn default() -> Self {
-        Self { arguments: &["serve"], settings: Vec::new(), file: String::new() }
+        Self { arguments: &["serve"], settings: Vec::new(), variables: Vec::new(), file: String::new() }
     }
 }
 
@@ -44,6 +45,12 @@ impl Builder {
     /// Sets a configuration key.
     pub fn set(mut self, key: &str, value: &str) -> Self {
         self.settings.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sets a variable of the environment that is no configuration key.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -78,6 +85,7 @@ impl Builder {
             .set("http.lean", &(!env::var("TOWNCRIER_TRANSPORT").is_ok_and(|own| own == "actix-http")).to_string());
         let serve = self.settings.iter().fold(serve, |serve, (key, value)| serve.set(key, value));
         let (mut command, folder) = serve.into_parts();
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         let log = folder.path().join("log");
         let file = File::create(&log).expect("create the log");
         command.stdout(Stdio::from(file.try_clone().expect("a second handle"))).stderr(Stdio::from(file));

@@ -352,14 +352,14 @@ settings! {
         "otlp_endpoint" otlp_endpoint: String = "", Kind::Text(2048);
         /// Headers for it, such as authorization=Bearer TOKEN, with commas between.
         "otlp_headers" otlp_headers: SecretText = "", Kind::Secret;
-        /// How long it may take to answer.
+        /// How long it may take to answer, and how long it is tried again.
         "otlp_timeout" otlp_timeout: Duration = "5s", Kind::Time(ms(100), s(MINUTE));
         /// Which share of the requests that come without a traceparent is recorded. Of the others those that say so.
         "sample_ratio" sample_ratio: Share = "0.01", Kind::Share;
         /// What the hub is called in traces.
         "service_name" service_name: String = "towncrier", Kind::Name(64);
-        /// Most spans that wait for the collector; more are dropped, and counted.
-        "queue" queue: usize = "4096", Kind::Count(1, 1_000_000);
+        /// Most spans that wait for the collector; more are dropped, and counted. Memory for them is taken at the start.
+        "queue" queue: usize = "4096", Kind::Count(1, 100_000);
     }
     /// Who looks whether the hub's threads and actors go on.
     "watchdog" watchdog: Watchdog {

@@ -1,32 +1,41 @@
 //! Requests to the collector.
 
-use std::{sync::Arc, time::Duration};
-
-use ureq::{
-    Agent, RequestBuilder,
-    http::{HeaderName, HeaderValue, StatusCode, Uri, header},
-    tls::{Certificate, RootCerts, TlsConfig, TlsProvider},
-    typestate::WithBody,
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
-use super::{Options, SpansError, otlp};
+use async_trait::async_trait;
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use prost::Message;
+use ureq::{
+    Agent, Body,
+    http::{HeaderName, HeaderValue, Uri, header},
+    tls::{Certificate, RootCerts, TlsConfig, TlsProvider},
+};
+
+use super::{Options, SpansError};
 
 /// Bytes of an answer's head, and of its body.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 const BODY_BYTES_MAX: u64 = 64 * 1024;
 
-/// A collector of spans.
+/// A collector of spans. What is to be known of it beyond the SDK's yes or no is seen here.
+#[derive(Debug)]
 pub(super) struct Collector {
     agent: Agent,
     url: String,
     headers: Vec<(HeaderName, HeaderValue)>,
-}
-
-/// Why spans were not taken.
-pub(super) struct Refused {
-    pub(super) why: String,
-    /// Whether the same may be taken later. A span that was taken twice is shown once: it has an id.
-    pub(super) may_pass: bool,
+    timeout: Duration,
+    /// Whether the last request failed, which is told once.
+    failing: AtomicBool,
+    rejected: AtomicU64,
+    /// Until when requests may take, once the hub ends.
+    until: OnceLock<Instant>,
 }
 
 impl Collector {
@@ -53,33 +62,76 @@ impl Collector {
             agent: config.build().new_agent(),
             url: format!("{}/v1/traces", options.endpoint.trim_end_matches('/')),
             headers: options.headers.iter().map(header).collect::<Result<_, _>>()?,
+            timeout: options.timeout,
+            failing: AtomicBool::new(false),
+            rejected: AtomicU64::new(0),
+            until: OnceLock::new(),
         })
     }
 
-    /// Sends a request and gives how many of its spans were rejected. Blocks, but no longer than `within`.
-    pub(super) fn send(&self, request: &[u8], within: Duration) -> Result<u64, Refused> {
-        let failed = |error: ureq::Error| Refused { why: error.to_string(), may_pass: true };
-        let mut response = self.request(within).send(request).map_err(failed)?;
-        let status = response.status();
-        if !status.is_success() {
-            let may_pass = matches!(
-                status,
-                StatusCode::TOO_MANY_REQUESTS
-                    | StatusCode::BAD_GATEWAY
-                    | StatusCode::SERVICE_UNAVAILABLE
-                    | StatusCode::GATEWAY_TIMEOUT
-            );
-            return Err(Refused { why: format!("it answers {status}"), may_pass });
-        }
-        let body = response.body_mut().with_config().limit(BODY_BYTES_MAX).read_to_vec();
-        // It has them, whatever it wanted to say.
-        Ok(body.map_or(0, |body| otlp::rejected(&body)))
+    /// Where requests go.
+    pub(super) fn url(&self) -> &str {
+        &self.url
     }
 
-    fn request(&self, within: Duration) -> RequestBuilder<WithBody> {
+    /// Lets no request take longer than until then.
+    pub(super) fn end_at(&self, until: Instant) {
+        let _ = self.until.set(until);
+    }
+
+    /// Whether that was said.
+    pub(super) fn is_over(&self) -> bool {
+        self.until.get().is_some()
+    }
+
+    /// How many spans it took a request with, but said that it rejects, since the last call.
+    pub(super) fn take_rejected(&self) -> u64 {
+        self.rejected.swap(0, Ordering::Relaxed)
+    }
+
+    fn post(&self, body: &[u8]) -> Result<Response<Body>, ureq::Error> {
+        let left = self.until.get().map(|until| until.saturating_duration_since(Instant::now()));
+        let within = left.map_or(self.timeout, |left| left.clamp(Duration::from_millis(1), self.timeout));
+        // Not the exporter's headers, to which it adds those of `OTEL_EXPORTER_OTLP_HEADERS`.
         let request = self.agent.post(&self.url).header(header::CONTENT_TYPE, "application/x-protobuf");
         let request = self.headers.iter().fold(request, |request, (name, value)| request.header(name, value));
-        request.config().timeout_global(Some(within)).build()
+        request.config().timeout_global(Some(within)).build().send(body)
+    }
+
+    fn takes(&self, answer: &[u8]) {
+        let answer = ExportTraceServiceResponse::decode(answer).unwrap_or_default();
+        let rejected = answer.partial_success.map_or(0, |partial| partial.rejected_spans);
+        if let Ok(rejected @ 1..) = u64::try_from(rejected) {
+            self.rejected.fetch_add(rejected, Ordering::Relaxed);
+            tracing::warn!(rejected, "the collector rejects spans");
+        }
+        if self.failing.swap(false, Ordering::Relaxed) {
+            tracing::info!("the collector takes spans again");
+        }
+    }
+
+    fn refuses(&self, why: &str) {
+        if !self.failing.swap(true, Ordering::Relaxed) {
+            tracing::warn!(why, "the collector takes no spans");
+        }
+    }
+}
+
+#[async_trait]
+impl HttpClient for Collector {
+    /// Blocks, as it may on the SDK's thread. What has failed may be sent again: a span that is taken twice is shown once.
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let (head, mut body) =
+            self.post(request.body()).inspect_err(|error| self.refuses(&error.to_string()))?.into_parts();
+        let mut answer = Bytes::new();
+        if head.status.is_success() {
+            // It has them, whatever it wanted to say.
+            answer = body.with_config().limit(BODY_BYTES_MAX).read_to_vec().unwrap_or_default().into();
+            self.takes(&answer);
+        } else {
+            self.refuses(&format!("it answers {}", head.status));
+        }
+        Ok(Response::from_parts(head, answer))
     }
 }
 

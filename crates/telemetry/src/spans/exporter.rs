@@ -1,13 +1,22 @@
-//! The queue of spans, and the thread that empties it.
+//! The SDK's queue, thread and exporter, and the counts of what becomes of the spans that are handed to them.
 
 use std::{
-    collections::VecDeque,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    thread,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use super::{Options, Record, SpansError, collector::Collector, otlp};
+use opentelemetry::KeyValue;
+use opentelemetry_otlp::{Protocol, RetryPolicy, SpanExporter as OtlpExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::{
+    Resource,
+    error::OTelSdkResult,
+    trace::{BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanExporter, SpanProcessor},
+};
+
+use super::{Options, SpansError, collector::Collector};
 use crate::Count;
 
 /// Most spans of a request.
@@ -16,159 +25,125 @@ const BATCH: usize = 512;
 /// How long a span waits for others, at most.
 const GATHER: Duration = Duration::from_secs(1);
 
-/// How often a request is tried, and the wait after the first failure; it doubles.
-const TRIES: u32 = 4;
+/// How often a request is tried again, and the wait before, which doubles. Only while [`Options::timeout`] lasts.
+const RETRIES: usize = 3;
 const RETRY_FIRST: Duration = Duration::from_millis(250);
+const RETRY_JITTER: Duration = Duration::from_millis(250);
+const RETRY_LAST: Duration = Duration::from_secs(2);
 
-pub(super) struct Exporter(Arc<Shared>);
+/// In the count of what waits: nothing more is taken.
+const CLOSED: usize = 1 << (usize::BITS - 1);
 
-struct Shared {
-    queue: Mutex<Queue>,
-    changed: Condvar,
+/// Takes spans, and has them exported.
+pub(super) struct Exporter {
+    processor: BatchSpanProcessor,
+    /// How many spans were handed to the SDK and have not come back from it to be exported.
+    waiting: Arc<AtomicUsize>,
     max: usize,
-    timeout: Duration,
-    exported: Count,
+    collector: Arc<Collector>,
     dropped: Count,
-}
-
-#[derive(Default)]
-struct Queue {
-    records: VecDeque<Record>,
-    /// Until when the thread may go on, once it is to end.
-    until: Option<Instant>,
-    ended: bool,
 }
 
 impl Exporter {
     pub(super) fn start(options: &Options, exported: Count, dropped: Count) -> Result<Self, SpansError> {
-        let collector = Collector::new(options)?;
-        let resource = otlp::Resource::new(options);
-        let shared = Arc::new(Shared {
-            queue: Mutex::default(),
-            changed: Condvar::new(),
-            max: options.queue.max(1),
-            timeout: options.timeout,
+        let collector = Arc::new(Collector::new(options)?);
+        let (waiting, max) = (Arc::new(AtomicUsize::new(0)), options.queue.max(1));
+        let retries = RetryPolicy::disabled()
+            .with_max_retries(RETRIES)
+            .with_initial_delay(RETRY_FIRST)
+            .with_max_jitter(RETRY_JITTER)
+            .with_max_delay(RETRY_LAST);
+        let counted = Counted {
+            otlp: otlp(options, &collector, retries)?,
+            otlp_once: otlp(options, &collector, RetryPolicy::disabled())?,
+            waiting: waiting.clone(),
+            collector: collector.clone(),
             exported,
-            dropped,
-        });
-        let own = shared.clone();
-        thread::Builder::new().name("spans".into()).spawn(move || own.run(&collector, &resource))?;
-        Ok(Self(shared))
+            dropped: dropped.clone(),
+        };
+        let config = BatchConfigBuilder::default()
+            .with_max_queue_size(max)
+            .with_max_export_batch_size(BATCH)
+            .with_scheduled_delay(GATHER)
+            .build();
+        let mut processor = BatchSpanProcessor::new(counted, config);
+        let resource = Resource::builder_empty().with_attributes([
+            KeyValue::new("service.name", options.service.clone()),
+            KeyValue::new("service.instance.id", options.instance.clone()),
+            KeyValue::new("service.version", options.version.clone()),
+        ]);
+        processor.set_resource(&resource.build());
+        Ok(Self { processor, waiting, max, collector, dropped })
     }
 
     /// Takes a span, if there is room.
-    pub(super) fn push(&self, record: Record) {
-        let mut queue = self.0.queue();
-        if queue.until.is_some() || queue.records.len() >= self.0.max {
-            self.0.dropped.inc();
-            return;
-        }
-        queue.records.push_back(record);
-        // Until there are so many the thread waits for its time, and is left alone.
-        if queue.records.len() == BATCH.min(self.0.max) {
-            self.0.changed.notify_all();
+    ///
+    /// The SDK drops what it has no room for and tells nobody how much, so it is given no more than it has room for.
+    pub(super) fn push(&self, span: SpanData) {
+        let enter = |waiting| (waiting < self.max).then_some(waiting + 1);
+        if self.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, enter).is_ok() {
+            self.processor.on_end(span);
+        } else {
+            self.dropped.inc();
         }
     }
 
     pub(super) fn finish(&self, within: Duration) {
-        let until = Instant::now() + within;
-        let mut queue = self.0.queue();
-        queue.until.get_or_insert(until);
-        self.0.changed.notify_all();
-        let (mut queue, _) = self.0.wait(queue, within, |queue| !queue.ended);
-        if !queue.ended {
-            // Those of the request that is under way are counted when it has failed, if somebody still looks.
-            let left = std::mem::take(&mut queue.records).len();
-            self.0.dropped.inc_by(left as u64);
+        if self.waiting.fetch_or(CLOSED, Ordering::AcqRel) & CLOSED != 0 {
+            return;
+        }
+        self.collector.end_at(Instant::now() + within);
+        if self.processor.shutdown_with_timeout(within).is_ok() {
+            // Those that were handed over while the SDK's thread ended.
+            let missed = self.waiting.swap(CLOSED, Ordering::AcqRel) & !CLOSED;
+            self.dropped.inc_by(missed as u64);
+        } else {
+            // They are counted as that thread comes to them, if somebody still looks.
+            let left = self.waiting.load(Ordering::Acquire) & !CLOSED;
             tracing::warn!(left, "the collector did not take the last spans in time");
         }
     }
 }
 
-impl Drop for Exporter {
-    fn drop(&mut self) {
-        let mut queue = self.0.queue();
-        queue.until.get_or_insert_with(Instant::now);
-        self.0.changed.notify_all();
-    }
+/// The SDK's exporter. None of its settings is left to the environment.
+fn otlp(options: &Options, collector: &Arc<Collector>, retries: RetryPolicy) -> Result<OtlpExporter, SpansError> {
+    let exporter = OtlpExporter::builder()
+        .with_http()
+        .with_shared_http_client(collector.clone())
+        .with_endpoint(collector.url())
+        .with_protocol(Protocol::HttpBinary)
+        .with_timeout(options.timeout)
+        .with_retry_policy(retries);
+    Ok(exporter.build()?)
 }
 
-impl Shared {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+/// The SDK's exporter, and the counts of what becomes of spans.
+#[derive(Debug)]
+struct Counted {
+    otlp: OtlpExporter,
+    /// When the hub ends: it does not wait for the collector's sake.
+    otlp_once: OtlpExporter,
+    waiting: Arc<AtomicUsize>,
+    collector: Arc<Collector>,
+    exported: Count,
+    dropped: Count,
+}
+
+impl SpanExporter for Counted {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let count = batch.len();
+        self.waiting.fetch_sub(count, Ordering::AcqRel);
+        let otlp = if self.collector.is_over() { &self.otlp_once } else { &self.otlp };
+        let result = otlp.export(batch).await;
+        let rejected = self.collector.take_rejected();
+        let taken = if result.is_ok() { (count as u64).saturating_sub(rejected) } else { 0 };
+        self.exported.inc_by(taken);
+        self.dropped.inc_by(count as u64 - taken);
+        result
     }
 
-    fn wait<'a>(
-        &self,
-        queue: MutexGuard<'a, Queue>,
-        within: Duration,
-        waits: impl FnMut(&mut Queue) -> bool,
-    ) -> (MutexGuard<'a, Queue>, bool) {
-        let waited = self.changed.wait_timeout_while(queue, within, waits);
-        let (queue, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
-        (queue, timed_out.timed_out())
-    }
-
-    fn run(&self, collector: &Collector, resource: &otlp::Resource) {
-        let mut failing = false;
-        while let Some(batch) = self.gather() {
-            if !batch.is_empty() {
-                self.export(&batch, collector, resource, &mut failing);
-            }
-        }
-        let mut queue = self.queue();
-        self.dropped.inc_by(std::mem::take(&mut queue.records).len() as u64);
-        queue.ended = true;
-        self.changed.notify_all();
-    }
-
-    /// What has come within a while; `None` at the end.
-    fn gather(&self) -> Option<Vec<Record>> {
-        let enough = BATCH.min(self.max);
-        let waits = |queue: &mut Queue| queue.until.is_none() && queue.records.len() < enough;
-        let (mut queue, _) = self.wait(self.queue(), GATHER, waits);
-        let over = queue.until.is_some_and(|until| queue.records.is_empty() || Instant::now() >= until);
-        let count = queue.records.len().min(BATCH);
-        (!over).then(|| queue.records.drain(..count).collect())
-    }
-
-    /// Sends a batch, and again if it may pass then.
-    fn export(&self, batch: &[Record], collector: &Collector, resource: &otlp::Resource, failing: &mut bool) {
-        let request = otlp::request(resource, batch);
-        let count = batch.len() as u64;
-        let mut wait = RETRY_FIRST;
-        for last in (0..TRIES).map(|tried| tried + 1 == TRIES) {
-            let left = self.queue().until.map(|until| until.saturating_duration_since(Instant::now()));
-            let within = left.map_or(self.timeout, |left| left.min(self.timeout));
-            let refused = match collector.send(&request, within.max(Duration::from_millis(1))) {
-                Ok(rejected) => {
-                    let rejected = rejected.min(count);
-                    self.dropped.inc_by(rejected);
-                    self.exported.inc_by(count - rejected);
-                    if rejected > 0 {
-                        tracing::warn!(rejected, "the collector rejects spans");
-                    }
-                    if std::mem::take(failing) {
-                        tracing::info!("the collector takes spans again");
-                    }
-                    return;
-                }
-                Err(refused) => refused,
-            };
-            if !std::mem::replace(failing, true) {
-                tracing::warn!(why = refused.why, "the collector takes no spans");
-            }
-            if last || !refused.may_pass || !self.pause(wait.mul_f64(0.5 + fastrand::f64())) {
-                break;
-            }
-            wait *= 2;
-        }
-        self.dropped.inc_by(count);
-    }
-
-    /// Waits, unless there is no time left. Whoever ends the hub does not wait for the collector's sake.
-    fn pause(&self, wait: Duration) -> bool {
-        let (queue, waited) = self.wait(self.queue(), wait, |queue| queue.until.is_none());
-        waited || queue.until.is_some_and(|until| Instant::now() + RETRY_FIRST < until)
+    fn set_resource(&mut self, resource: &Resource) {
+        self.otlp.set_resource(resource);
+        self.otlp_once.set_resource(resource);
     }
 }

@@ -1,21 +1,30 @@
 //! Spans of distributed traces, recorded by hand where the hub does something for a request, and exported by OTLP.
 //!
 //! They are few: one of a request, one of its way to the backplane, and one on each worker that delivers an event of it.
-//! A [`Tracer`] that is off records nothing, and [`Span`]s of it cost a comparison. What is recorded goes into a bounded queue,
-//! which a thread of its own empties: a collector that is slow or gone costs spans, which are counted, and nothing else.
+//! A [`Tracer`] that is off records nothing, and [`Span`]s of it cost a comparison. What is recorded goes to OpenTelemetry's
+//! SDK, into a bounded queue that a thread of its own empties: a collector that is slow or gone costs spans, which are counted,
+//! and nothing else. Of the SDK, its own tracers are passed by: they draw the ids of spans, and ours travel with events.
 
 mod collector;
 mod exporter;
-mod otlp;
 #[cfg(test)]
 mod tests;
 
 use std::{
     borrow::Cow,
-    io,
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime},
 };
+
+/// What a span is about: `Server` is a request that is answered, `Producer` an event that is sent on its way, `Consumer` an
+/// event that has come.
+pub use opentelemetry::trace::SpanKind as Kind;
+use opentelemetry::{
+    InstrumentationScope, KeyValue,
+    trace::{SpanContext, SpanId, Status, TraceFlags, TraceId, TraceState},
+};
+use opentelemetry_otlp::ExporterBuildError;
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
 pub use self::collector::{check_endpoint, parse_headers};
 use self::exporter::Exporter;
@@ -34,9 +43,9 @@ pub struct Options {
     pub endpoint: String,
     /// Headers of each request to it. Nobody may see their values.
     pub headers: Vec<(String, String)>,
-    /// How long the collector may take to answer.
+    /// How long the collector may take to answer, and how long it is tried again.
     pub timeout: Duration,
-    /// Most spans that wait; more are dropped and counted.
+    /// Most spans that wait, 0 counting as 1; more are dropped and counted. The memory for them is taken at the start.
     pub queue: usize,
     /// Which share of the traces that begin here is recorded, from 0 to 1.
     pub ratio: f64,
@@ -60,20 +69,9 @@ pub enum SpansError {
     /// The system's root certificates cannot be read.
     #[error("the system's root certificates cannot be read")]
     Roots,
-    /// The system refuses a thread.
-    #[error("cannot start a thread: {0}")]
-    Thread(#[from] io::Error),
-}
-
-/// What a span is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A request that is answered.
-    Server,
-    /// An event that is sent on its way.
-    Producer,
-    /// An event that has come.
-    Consumer,
+    /// The exporter refuses the options.
+    #[error("cannot export spans: {0}")]
+    Exporter(#[from] ExporterBuildError),
 }
 
 /// Where a span stands: the ids of W3C Trace Context, as numbers.
@@ -94,6 +92,15 @@ pub enum Value {
     Text(Cow<'static, str>),
     /// A number.
     Number(i64),
+}
+
+impl From<Value> for opentelemetry::Value {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Text(text) => cut(text).into(),
+            Value::Number(number) => number.into(),
+        }
+    }
 }
 
 impl From<&'static str> for Value {
@@ -118,19 +125,6 @@ impl From<u16> for Value {
     fn from(number: u16) -> Self {
         Self::Number(number.into())
     }
-}
-
-/// A span that is over.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Record {
-    place: Place,
-    kind: Kind,
-    name: Cow<'static, str>,
-    /// Nanoseconds since 1970.
-    began: u64,
-    ended: u64,
-    attributes: Vec<(&'static str, Value)>,
-    failure: Option<Cow<'static, str>>,
 }
 
 /// Records spans, or does not. Cheap to clone.
@@ -177,21 +171,28 @@ impl Tracer {
     #[must_use]
     pub fn span(&self, kind: Kind, name: impl Into<Cow<'static, str>>, place: Place) -> Span {
         let Some(on) = &self.0 else { return Span(None) };
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let record = Record {
-            place,
-            kind,
+        let (trace, span) = (TraceId::from(place.trace_id), SpanId::from(place.span_id));
+        let start_time = SystemTime::now();
+        let data = SpanData {
+            span_context: SpanContext::new(trace, span, TraceFlags::SAMPLED, false, TraceState::NONE),
+            parent_span_id: SpanId::from(place.parent),
+            // What begins here comes with a request or an event, but for what is sent, which the request's own span sends.
+            parent_span_is_remote: place.parent != 0 && kind != Kind::Producer,
+            span_kind: kind,
             name: name.into(),
-            began: nanos(since_epoch),
-            ended: 0,
+            start_time,
+            end_time: start_time,
             attributes: Vec::new(),
-            failure: None,
+            dropped_attributes_count: 0,
+            events: SpanEvents::default(),
+            links: SpanLinks::default(),
+            status: Status::Unset,
+            instrumentation_scope: InstrumentationScope::builder("towncrier").build(),
         };
-        Span(Some(Box::new(Open { record, began: Instant::now(), on: on.clone() })))
+        Span(Some(Box::new(Open { data, began: Instant::now(), on: on.clone() })))
     }
 
-    /// Exports what waits, and nothing from then on. Blocks, but no longer than `within`; what is left then is counted as
-    /// dropped.
+    /// Exports what waits, and nothing from then on. Blocks, but no longer than `within`.
     pub fn finish(&self, within: Duration) {
         if let Some(on) = &self.0 {
             on.exporter.finish(within);
@@ -204,7 +205,7 @@ impl Tracer {
 pub struct Span(Option<Box<Open>>);
 
 struct Open {
-    record: Record,
+    data: SpanData,
     began: Instant,
     on: Arc<On>,
 }
@@ -224,28 +225,25 @@ impl Span {
 
     /// Says more about it.
     pub fn set(&mut self, key: &'static str, value: impl Into<Value>) {
-        if let Some(open) = &mut self.0
-            && open.record.attributes.len() < ATTRIBUTES_MAX
-        {
-            let value = match value.into() {
-                Value::Text(text) => Value::Text(cut(text)),
-                number => number,
-            };
-            open.record.attributes.push((key, value));
+        let Some(open) = &mut self.0 else { return };
+        if open.data.attributes.len() < ATTRIBUTES_MAX {
+            open.data.attributes.push(KeyValue::new(key, value.into()));
+        } else {
+            open.data.dropped_attributes_count += 1;
         }
     }
 
     /// Calls it by another name.
     pub fn rename(&mut self, name: impl Into<Cow<'static, str>>) {
         if let Some(open) = &mut self.0 {
-            open.record.name = cut(name.into());
+            open.data.name = cut(name.into());
         }
     }
 
     /// Says that it failed, and why.
     pub fn fail(&mut self, why: impl Into<Cow<'static, str>>) {
         if let Some(open) = &mut self.0 {
-            open.record.failure = Some(cut(why.into()));
+            open.data.status = Status::error(cut(why.into()));
         }
     }
 }
@@ -253,15 +251,12 @@ impl Span {
 impl Drop for Span {
     fn drop(&mut self) {
         if let Some(open) = self.0.take() {
-            let Open { mut record, began, on } = *open;
-            record.ended = record.began.saturating_add(nanos(began.elapsed()));
-            on.exporter.push(record);
+            let Open { mut data, began, on } = *open;
+            // A clock that is set meanwhile makes no span longer.
+            data.end_time = data.start_time + began.elapsed();
+            on.exporter.push(data);
         }
     }
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn cut(text: Cow<'static, str>) -> Cow<'static, str> {

@@ -1,14 +1,17 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener},
-    sync::mpsc::{Receiver, sync_channel},
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{Receiver, sync_channel},
+    },
     thread,
 };
 
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse},
     common::v1::{KeyValue, any_value::Value as Any},
-    trace::v1::{Span as Decoded, span::SpanKind},
+    trace::v1::{Span as Decoded, SpanFlags, Status, span::SpanKind},
 };
 use prost::Message as _;
 
@@ -16,11 +19,19 @@ use super::*;
 
 const SOON: Duration = Duration::from_secs(20);
 
+/// What three more tries wait for, at least.
+const RETRIES_LEAST: Duration = Duration::from_millis(1750);
+
+/// Flags of a span: that of its `traceparent`, that something is known of where its parent is, and that it is elsewhere.
+const SAMPLED: u32 = 1;
+const KNOWN: u32 = SpanFlags::ContextHasIsRemoteMask as u32;
+const REMOTE: u32 = SpanFlags::ContextIsRemoteMask as u32;
+
 /// What a collector answers to its requests, one after the other; then it is gone.
 fn collector(answers: Vec<(u16, Vec<u8>)>) -> (SocketAddr, Receiver<(String, Vec<u8>)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let (sender, received) = sync_channel(16);
+    let (sender, received) = sync_channel(answers.len());
     thread::spawn(move || {
         for (status, answer) in answers {
             let (mut stream, _) = listener.accept().unwrap();
@@ -84,7 +95,7 @@ fn a_collector_reads_what_is_sent() {
     let mut span = tracer.span(Kind::Producer, "store", PLACE);
     span.set("text", "é".repeat(1000));
     span.set("count", 300_usize);
-    span.0.as_mut().unwrap().record.attributes.push(("negative", Value::Number(-2)));
+    span.set("negative", Value::Number(-2));
     (0..100).for_each(|_| span.set("more", "x"));
     span.fail("it did not answer");
     drop(span);
@@ -92,37 +103,40 @@ fn a_collector_reads_what_is_sent() {
     let mut request = tracer.span(Kind::Server, "GET", first);
     request.rename(String::from("GET /events"));
     drop(request);
+    drop(tracer.span(Kind::Consumer, "deliver", PLACE));
     tracer.finish(SOON);
 
     let (head, body) = received.recv_timeout(SOON).unwrap();
     assert!(head.starts_with("post /base/v1/traces http/1.1\r\n"), "{head}");
     assert!(head.contains("content-type: application/x-protobuf") && head.contains("authorization: bearer s3cret"));
     let request = ExportTraceServiceRequest::decode(&body[..]).unwrap();
-    let resource = attributes(&request.resource_spans[0].resource.as_ref().unwrap().attributes);
+    let mut resource = attributes(&request.resource_spans[0].resource.as_ref().unwrap().attributes);
+    resource.sort_by(|one, other| one.0.cmp(&other.0));
     let text = |text: &str| Any::StringValue(text.to_owned());
-    let expected = [("service.name", "towncrier"), ("service.instance.id", "node-1"), ("service.version", "1.2.3")];
+    let expected = [("service.instance.id", "node-1"), ("service.name", "towncrier"), ("service.version", "1.2.3")];
     assert_eq!(resource, expected.map(|(key, value)| (key.to_owned(), text(value))));
     let found = spans(&body);
-    let [stored, request] = &found[..] else { panic!("{found:?}") };
+    let [stored, request, delivered] = &found[..] else { panic!("{found:?}") };
     assert_eq!(stored.trace_id, PLACE.trace_id.to_be_bytes());
     assert_eq!(stored.span_id, PLACE.span_id.to_be_bytes());
     assert_eq!(stored.parent_span_id, PLACE.parent.to_be_bytes());
-    assert_eq!((stored.name.as_str(), stored.kind(), stored.flags), ("store", SpanKind::Producer, 1));
+    assert_eq!((stored.name.as_str(), stored.kind(), stored.flags), ("store", SpanKind::Producer, SAMPLED | KNOWN));
     assert!(stored.start_time_unix_nano > 1_600_000_000_000_000_000);
     assert!(stored.end_time_unix_nano >= stored.start_time_unix_nano);
     let status = stored.status.as_ref().unwrap();
     assert_eq!((status.message.as_str(), status.code), ("it did not answer", 2));
     let said = attributes(&stored.attributes);
-    assert_eq!(said.len(), ATTRIBUTES_MAX);
+    assert_eq!((said.len(), stored.dropped_attributes_count), (ATTRIBUTES_MAX, 103 - ATTRIBUTES_MAX as u32));
     assert_eq!(said[0], ("text".to_owned(), text(&"é".repeat(TEXT_BYTES_MAX / 2))));
     assert_eq!(said[1], ("count".to_owned(), Any::IntValue(300)));
     assert_eq!(said[2], ("negative".to_owned(), Any::IntValue(-2)));
     assert_eq!(
-        (request.name.as_str(), request.kind(), &request.parent_span_id[..]),
-        ("GET /events", SpanKind::Server, &[][..])
+        (request.name.as_str(), request.kind(), &request.parent_span_id[..], request.flags),
+        ("GET /events", SpanKind::Server, &[][..], SAMPLED | KNOWN)
     );
-    assert!(request.status.is_none());
-    assert_eq!((metrics.spans_exported.get(), metrics.spans_dropped.get()), (2, 0));
+    assert_eq!(request.status, Some(Status::default()));
+    assert_eq!((delivered.kind(), delivered.flags), (SpanKind::Consumer, SAMPLED | KNOWN | REMOTE));
+    assert_eq!((metrics.spans_exported.get(), metrics.spans_dropped.get()), (3, 0));
 }
 
 #[test]
@@ -173,6 +187,43 @@ fn a_collector_that_does_not_answer_costs_spans_and_no_time() {
     }
     drop(tracer.span(Kind::Server, "late", PLACE));
     assert_eq!((metrics.spans_dropped.get(), metrics.spans_exported.get()), (100_001, 0));
+}
+
+#[test]
+fn each_span_is_counted_once_whenever_it_ends() {
+    let (address, _received) = collector(vec![(200, Vec::new()); 10_000]);
+    for room in [1, 100, 100_000] {
+        let (tracer, metrics) = start(&Options { queue: room, ..options(address) });
+        let ended = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..5_000 {
+                        drop(tracer.span(Kind::Server, "x", PLACE));
+                        ended.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            while ended.load(Ordering::Relaxed) < 10_000 {
+                thread::yield_now();
+            }
+            tracer.finish(SOON);
+        });
+        let (exported, dropped) = (metrics.spans_exported.get(), metrics.spans_dropped.get());
+        assert_eq!(exported + dropped, 20_000, "{room}: {exported} {dropped}");
+        assert!(exported >= room.min(5_000) as u64, "{room}: {exported}");
+    }
+}
+
+#[test]
+fn who_ends_does_not_wait_for_a_collector_that_is_gone() {
+    let (tracer, metrics) = start(&options(([127, 0, 0, 1], 1).into()));
+    (0..3).for_each(|_| drop(tracer.span(Kind::Server, "x", PLACE)));
+    let began = Instant::now();
+    tracer.finish(SOON);
+    tracer.finish(SOON);
+    assert!(began.elapsed() < RETRIES_LEAST, "{:?}", began.elapsed());
+    assert_eq!((metrics.spans_exported.get(), metrics.spans_dropped.get()), (0, 3));
 }
 
 #[test]

@@ -194,6 +194,33 @@ fn the_last_spans_are_exported_before_the_end() {
 }
 
 #[test]
+fn what_is_exported_and_where_to_is_said_in_one_place() {
+    let (collector, other) = (Collector::start(), Collector::start());
+    let hub = with_collector(&collector, "1").set("tracing.otlp_headers", "x-key=a%20b");
+    let hub = [
+        ("OTEL_SDK_DISABLED", "true"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", other.endpoint().as_str()),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-other=1"),
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "x-other=2"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "service.name=other"),
+        ("OTEL_TRACES_SAMPLER", "always_off"),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "1"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "3600000"),
+    ]
+    .iter()
+    .fold(hub, |hub, (name, value)| hub.variable(name, value))
+    .start();
+    let trace = hub.get("/admin/v1/nodes").head.header("traceparent").expect("one")[3..35].to_owned();
+    let spans = collector.trace(&trace, &["GET /admin/v1/nodes"]);
+    assert_eq!((spans[0].service.0.as_str(), spans[0].attributes.len()), ("towncrier", 3), "{spans:?}");
+    let heads = collector.heads();
+    assert!(heads.iter().all(|head| head.contains("x-key: a%20b") && !head.contains("x-other")), "{heads:?}");
+    assert!(other.heads().is_empty());
+}
+
+#[test]
 fn a_collector_that_is_gone_costs_only_spans() {
     let endpoint = format!("http://{}", free_address());
     let hub = Hub::with("tracing.otlp_endpoint", &endpoint).set("tracing.sample_ratio", "1").set("tracing.queue", "10");
