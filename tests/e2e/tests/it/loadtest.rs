@@ -119,7 +119,8 @@ fn cluster() {
     let (code, json, _) = loadtest(&args);
     assert_eq!(code, Some(0), "{json:#}");
     more_than(0.0, &json["result"]["cluster_p99_ms"][0]);
-    more_than(0.0, &json["result"]["redis_us"][0]);
+    // It is counted in steps of 10 ms, which so little may not reach.
+    assert!(json["result"]["redis_us"][0].as_f64().is_some_and(|us| us >= 0.0), "{json:#}");
 }
 
 #[test]
