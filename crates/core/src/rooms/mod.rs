@@ -5,6 +5,7 @@
 //! come in one order, so the heads that an attaching member is given divide exactly: what comes after them it gets live,
 //! what lies before is history.
 
+mod cohort;
 mod cursors;
 mod fill;
 mod rate;
@@ -15,88 +16,23 @@ use std::{
 };
 
 use slab::Slab;
-use towncrier_wire::{Cursor, Event, EventId, Heads, Partitions, Selector, Selectors, Topic, limits::PARTITIONS_MAX};
+use towncrier_wire::{Cursor, Event, EventId, Heads, Partitions, Selector, Topic, limits::PARTITIONS_MAX};
 
+use self::{
+    cohort::Cohort,
+    cursors::{before, cursor_at},
+    rate::Throttle,
+};
 pub use self::{
+    cohort::{CohortId, CohortKey, Lagging, MemberId, Policy, Slow},
     cursors::frames,
     fill::{Delivered, Fill},
     rate::{Over, Rate, Withheld},
-};
-use self::{
-    cursors::{before, cursor_at},
-    rate::Throttle,
 };
 use crate::{
     SelectorIndex,
     outbox::{LagBound, Next, Oldest, Outbox},
 };
-
-/// What is done with a member that falls too far behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Slow {
-    /// Its stream ends; it resumes from history.
-    Disconnect,
-    /// It gets the newest event of each topic, and a gap for the rest.
-    Conflate,
-}
-
-/// How a cohort treats its members.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Policy {
-    /// What is done with slow ones.
-    pub slow: Slow,
-    /// From how many bytes behind.
-    pub lag_bytes: usize,
-    /// Or from how many events behind.
-    pub lag_events: usize,
-    /// Most events a second that they get, if there is a bound.
-    pub rate: Option<Rate>,
-}
-
-/// Sessions with the same key share an outbox.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct CohortKey {
-    /// What they listen to.
-    pub selectors: Selectors,
-    /// How they are treated.
-    pub policy: Policy,
-}
-
-/// A cohort of one worker; valid as long as a subscription to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CohortId(usize);
-
-/// A member of a cohort; valid until it detaches or is found lagging.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct MemberId {
-    cohort: CohortId,
-    key: usize,
-}
-
-/// A member that fell behind further than its policy allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lagging {
-    /// Which.
-    pub member: MemberId,
-    /// What its policy wants: [`Slow::Conflate`] was done already, [`Slow::Disconnect`] is the caller's to do.
-    pub slow: Slow,
-}
-
-#[derive(Debug)]
-struct Cohort<T> {
-    key: CohortKey,
-    touched: [bool; PARTITIONS_MAX],
-    /// Selectors that have not been joined yet.
-    missing: usize,
-    subscriptions: usize,
-    outbox: Outbox<T>,
-    throttle: Option<Throttle>,
-    /// The last delivery that reached it, so that two of its selectors do not bring an event twice.
-    stamp: u64,
-    dirty: bool,
-    /// Whether it is among those that may hold bytes.
-    filled: bool,
-}
 
 /// A selector that is joined at the bridge once more, and which of the answers is the one to that.
 #[derive(Debug, Clone)]
