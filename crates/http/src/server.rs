@@ -202,8 +202,8 @@ fn direct(
     stopping: GracefulShutdownSignal,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> + use<> {
     let app = app(common.state(role, false)).into_factory();
-    let http = h1(common.state(role, false), address, stopping);
-    prepared(common).and_then(lean::service(app, http, common.options.request_head_timeout))
+    let http = h1(common.state(role, false), address, stopping.clone());
+    prepared(common).and_then(lean::service(app, http, common.options.request_head_timeout, stopping))
 }
 
 /// HTTP/1.1 on a bare connection.

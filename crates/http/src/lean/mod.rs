@@ -12,6 +12,7 @@ mod stream;
 use std::{net::SocketAddr, rc::Rc, time::Duration};
 
 use actix_http::{KeepAlive, Request, ServiceConfig, error::DispatchError};
+use actix_server::GracefulShutdownSignal;
 use actix_service::{ServiceFactory, fn_factory, fn_service};
 use actix_web::{
     Error,
@@ -35,6 +36,7 @@ struct Lean<A, H> {
     http: H,
     config: ServiceConfig,
     head_timeout: Duration,
+    stopping: GracefulShutdownSignal,
     scratch: Rc<Scratch>,
 }
 
@@ -43,6 +45,7 @@ pub(crate) fn service<A, B, H>(
     app: A,
     http: H,
     head_timeout: Duration,
+    stopping: GracefulShutdownSignal,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()>
 where
     A: ServiceFactory<Request, Config = AppConfig, Response = ServiceResponse<B>, Error = Error, InitError = ()>,
@@ -53,12 +56,14 @@ where
 {
     fn_factory(move || {
         let (app, http) = (app.new_service(AppConfig::default()), http.new_service(()));
+        let stopping = stopping.clone();
         async move {
             let lean = Rc::new(Lean {
                 app: app.await?,
                 http: http.await?,
                 config: ServiceConfig::new(KeepAlive::Os, Duration::ZERO, Duration::ZERO, false, None),
                 head_timeout,
+                stopping,
                 scratch: Rc::default(),
             });
             Ok(fn_service(move |socket| serve(lean.clone(), socket)))

@@ -1,6 +1,11 @@
 //! The first request of a connection: is it one to subscribe, and what is the answer?
 
-use std::{io, pin::Pin, rc::Rc, time::Duration};
+use std::{
+    io,
+    pin::{Pin, pin},
+    rc::Rc,
+    time::Duration,
+};
 
 use actix_http::{
     ConnectionType, Request, Response,
@@ -14,7 +19,7 @@ use actix_web::{
     rt::net::TcpStream,
 };
 use bytes::{Bytes, BytesMut};
-use futures_util::future::poll_fn;
+use futures_util::future::{Either, poll_fn, select};
 use tokio::{io::AsyncWriteExt, time::timeout};
 use tokio_util::{
     codec::{Decoder, Encoder},
@@ -61,7 +66,15 @@ where
         let mut paced = Paced::new(socket, Opening::Request, self.head_timeout);
         let mut head = BytesMut::new();
         while !paced.has_head() && head.len() < HEAD_BYTES_MAX && may_be_ours(&head) {
-            match poll_fn(|cx| poll_read_buf(Pin::new(&mut paced), cx, &mut head)).await {
+            let silent = head.is_empty();
+            let read = poll_fn(|cx| poll_read_buf(Pin::new(&mut paced), cx, &mut head));
+            let read = match select(read, pin!(self.stopping.notified())).await {
+                Either::Left((read, _)) => read,
+                // As browsers open them ahead of time: nothing is lost if nobody waits for them.
+                Either::Right(((), _)) if silent => return Opened::Ended,
+                Either::Right(((), read)) => read.await,
+            };
+            match read {
                 Ok(count) if count > 0 => {}
                 // Without a whole head there is nobody to answer.
                 Ok(_) | Err(_) => return Opened::Ended,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use towncrier_e2e::{Connection, Hub, SOON, eventually};
+use towncrier_e2e::{Connection, Hub, SOON, Signal, eventually};
 
 /// The same hub twice: with streams straight on their sockets, and through actix-http.
 fn both(key: &str, value: &str) -> [Hub; 2] {
@@ -101,6 +101,18 @@ fn a_request_behind_a_subscription_harms_nobody() {
         connection.send(format!("{subscribe}GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")).expect("send");
         assert_eq!(connection.head(SOON).expect("an answer").status, 200);
         eventually("the session is there", SOON, || is(&hub, 1));
+    }
+}
+
+/// As browsers open them ahead of time.
+#[test]
+fn connections_without_a_request_keep_no_hub_from_ending() {
+    for mut hub in both("http.request_head_timeout", "1m") {
+        let _silent: Vec<_> = (0..4).map(|_| Connection::open(hub.addr())).collect();
+        hub.get("/health").ok();
+        hub.signal(Signal::TERM);
+        assert!(hub.wait_exit(SOON).success());
+        assert!(!hub.log().contains("did not end in time"), "{}", hub.log());
     }
 }
 
